@@ -291,7 +291,9 @@ export const RuntimeCapabilities = z.object({
   trainers: z.array(z.string()),
   quantization_bits: z.array(z.number().int()),
   /** Set where this process also serves a model. */
-  serving: z.object({ base_model: z.string(), base_model_sha256: z.string(), max_lora_rank: z.number().int(), max_adapters: z.number().int() }).nullable(),
+  serving: z
+    .object({ base_model: z.string(), base_model_sha256: z.string(), max_lora_rank: z.number().int(), max_adapters: z.number().int() })
+    .nullable(),
   versions: z.record(z.string(), z.string()),
 });
 export type RuntimeCapabilities = z.infer<typeof RuntimeCapabilities>;

@@ -1,0 +1,17 @@
+import type { AdapterTables } from "./tables/adapter.js";
+import type { CorpusTables } from "./tables/corpus.js";
+import type { CycleTables } from "./tables/cycle.js";
+import type { DatasetTables } from "./tables/dataset.js";
+import type { FeedbackTables } from "./tables/feedback.js";
+import type { GenerationTables } from "./tables/generation.js";
+import type { TrainingTables } from "./tables/training.js";
+
+/** Every table of the schema `clara`, for Kysely. */
+export interface Database
+  extends FeedbackTables,
+    DatasetTables,
+    TrainingTables,
+    AdapterTables,
+    CycleTables,
+    CorpusTables,
+    GenerationTables {}

@@ -1,0 +1,83 @@
+import { z } from "zod";
+import { Metadata, Slug } from "./common.js";
+
+/** What an application reports about one answer. Either `generationId`, or `prompt` and `response`. */
+export const FeedbackInput = z
+  .object({
+    /** The id of a `GenerationResult`; prompt, response and domain are then taken from its record. */
+    generationId: z.string().min(1).max(128).optional(),
+    prompt: z.string().optional(),
+    response: z.string().optional(),
+    /** −1 (thumb down) … 1 (thumb up). */
+    rating: z.number().min(-1).max(1).default(0),
+    /** The answer that would have been right. */
+    correction: z.string().optional(),
+    comment: z.string().max(1000).optional(),
+    /** 1 (least) … 5; weighs the sample in training. Default 3. */
+    importance: z.number().int().min(1).max(5).default(3),
+    /** The person behind it, pseudonymous; limits per person and erasure go by it. */
+    subjectId: z.string().min(1).max(256).optional(),
+    domain: Slug.optional(),
+    /** Where it came from, for example `chat`, `import`. */
+    source: z.string().min(1).max(64).optional(),
+    /** The same key never counts twice. */
+    idempotencyKey: z.string().min(1).max(256).optional(),
+    metadata: Metadata.optional(),
+  })
+  .refine((value) => value.generationId !== undefined || (value.prompt !== undefined && value.response !== undefined), {
+    message: "give generationId, or prompt and response",
+  });
+/** What `addFeedback` takes. */
+export type FeedbackInput = z.input<typeof FeedbackInput>;
+
+/** One quality check: its score 0..1, whether it alone rejects, and why. */
+export const QualityCheck = z.object({
+  name: z.enum(["length", "encoding", "exact_duplicate", "near_duplicate", "profanity", "domain_relevance", "repetition"]),
+  score: z.number().min(0).max(1),
+  passed: z.boolean(),
+  reason: z.string().optional(),
+});
+export type QualityCheck = z.infer<typeof QualityCheck>;
+
+export const QualityReport = z.object({
+  /** 0..1; at least the minimum score (default .5) and no failed check, or it is rejected. */
+  score: z.number().min(0).max(1),
+  passed: z.boolean(),
+  checks: z.array(QualityCheck),
+});
+export type QualityReport = z.infer<typeof QualityReport>;
+
+export const FeedbackStatus = z.enum(["accepted", "rejected", "duplicate", "review"]);
+export type FeedbackStatus = z.infer<typeof FeedbackStatus>;
+
+/** The answer of `addFeedback`: durable when it resolves. */
+export const FeedbackReceipt = z.object({
+  id: z.string(),
+  status: FeedbackStatus,
+  quality: QualityReport,
+  reason: z.string().optional(),
+});
+export type FeedbackReceipt = z.infer<typeof FeedbackReceipt>;
+
+/** The learning objective that a sample serves: a right answer to imitate, or a thumb without a right answer. */
+export const SampleObjective = z.enum(["imitate", "preference"]);
+export type SampleObjective = z.infer<typeof SampleObjective>;
+
+/** One training sample made of one feedback. */
+export const Sample = z.object({
+  id: z.string(),
+  /** Absent for samples that did not come from feedback. */
+  feedbackId: z.string().optional(),
+  prompt: z.string(),
+  /** The answer to learn (`imitate`), or the rated one (`preference`). */
+  response: z.string(),
+  objective: SampleObjective,
+  /** −1..1. */
+  rating: z.number().min(-1).max(1),
+  importance: z.number().int().min(1).max(5),
+  domain: z.string(),
+  subjectId: z.string().optional(),
+  source: z.string(),
+  qualityScore: z.number().min(0).max(1),
+});
+export type Sample = z.infer<typeof Sample>;

@@ -1,0 +1,49 @@
+import { z } from "zod";
+import { ConversationTurn, Metadata, Slug } from "./common.js";
+import { RoutingDecision } from "./routing.js";
+
+/** What `generate`, `stream` and `generateBatch` take: `messages` or `prompt`. */
+export const GenerationRequest = z
+  .object({
+    messages: z.array(ConversationTurn).min(1).optional(),
+    /** Short for one user message. */
+    prompt: z.string().min(1).optional(),
+    /** Pins an adapter (`name@vN`); null pins the base model; absent lets the router choose. */
+    adapterId: z.string().nullable().optional(),
+    /** False: no routing, the base model answers. Default true. */
+    route: z.boolean().default(true),
+    /** Hint for the router. */
+    domain: Slug.optional(),
+    /** Default 256. */
+    maxTokens: z.number().int().min(1).max(131_072).optional(),
+    /** 0..2; default .7. */
+    temperature: z.number().min(0).max(2).optional(),
+    /** 0..1. */
+    topP: z.number().min(0).max(1).optional(),
+    stop: z.union([z.string(), z.array(z.string()).max(16)]).optional(),
+    seed: z.number().int().optional(),
+    subjectId: z.string().max(256).optional(),
+    metadata: Metadata.optional(),
+  })
+  .refine((value) => (value.messages === undefined) !== (value.prompt === undefined), { message: "give messages or prompt, not both" });
+export type GenerationRequest = z.input<typeof GenerationRequest>;
+
+export const GenerationResult = z.object({
+  /** Feedback names the generation by it. */
+  id: z.string(),
+  text: z.string(),
+  adapterId: z.string().nullable(),
+  /** 0..1; null where nothing was routed. */
+  routingConfidence: z.number().nullable(),
+  routing: RoutingDecision.optional(),
+  usage: z.object({ promptTokens: z.number().int(), completionTokens: z.number().int() }),
+  finishReason: z.string(),
+  model: z.string(),
+  endpoint: z.string(),
+  latencyMs: z.number(),
+});
+export type GenerationResult = z.infer<typeof GenerationResult>;
+
+/** One piece of a stream. */
+export const GenerationChunk = z.object({ text: z.string() });
+export type GenerationChunk = z.infer<typeof GenerationChunk>;

@@ -1,0 +1,45 @@
+import { z } from "zod";
+import { Slug } from "./common.js";
+
+export const RoutingStrategy = z.enum(["pinned", "domain", "embedding", "explore", "default"]);
+export type RoutingStrategy = z.infer<typeof RoutingStrategy>;
+
+export const RoutingDecision = z.object({
+  id: z.string(),
+  /** Null: the base model answers. */
+  adapterId: z.string().nullable(),
+  confidence: z.number().min(0).max(1),
+  strategy: RoutingStrategy,
+  domain: z.string().optional(),
+  /** Best first. */
+  candidates: z.array(z.object({ adapterId: z.string(), score: z.number() })),
+});
+export type RoutingDecision = z.infer<typeof RoutingDecision>;
+
+/** A rule: a text that holds these words or patterns belongs to the domain. */
+export const DomainRule = z.object({
+  domain: Slug,
+  /** Words or phrases, case-insensitive; each match adds `weight`. */
+  keywords: z.array(z.string().min(1)).default([]),
+  /** Added per keyword match; default 1. A text whose sum reaches `thresholds.hardDomain` is routed by rule. */
+  weight: z.number().positive().default(1),
+});
+export type DomainRule = z.input<typeof DomainRule>;
+
+/** What `configure` takes; absent fields stay as they are. */
+export const RouterSettings = z.object({
+  /** Adapter id that answers when nothing else fits; null = the base model. */
+  defaultAdapter: z.string().nullable(),
+  enableEmbeddings: z.boolean(),
+  enableExploration: z.boolean(),
+  rules: z.array(DomainRule),
+  thresholds: z.object({
+    /** Sum of rule weights from which a rule decides. Default 1.5. */
+    hardDomain: z.number().positive(),
+    /** Below it the default answers. Default .55. */
+    confLow: z.number().min(0).max(1),
+    /** From it on the candidate answers without exploration. Default .85. */
+    confHigh: z.number().min(0).max(1),
+  }),
+});
+export type RouterSettings = z.infer<typeof RouterSettings>;

@@ -1,0 +1,68 @@
+import { z } from "zod";
+import { Metadata, Slug } from "./common.js";
+
+export const SearchType = z.enum(["vector", "graph", "keyword"]);
+export type SearchType = z.infer<typeof SearchType>;
+
+/** A document to add to the corpus. */
+export const DocumentInput = z.object({
+  id: z.string().min(1).max(256).optional(),
+  content: z.string().min(1),
+  title: z.string().max(512).optional(),
+  documentType: z.string().max(64).optional(),
+  domain: Slug.optional(),
+  language: z.enum(["english", "german", "simple"]).optional(),
+  source: z.string().max(256).optional(),
+  /** When the document was written; ISO 8601. */
+  date: z.iso.datetime({ offset: true }).or(z.iso.date()).optional(),
+  metadata: Metadata.optional(),
+});
+export type DocumentInput = z.infer<typeof DocumentInput>;
+
+/** Weights of the legs; they need not add up to 1. */
+export const SearchWeights = z.object({
+  vector: z.number().min(0).default(0.5),
+  graph: z.number().min(0).default(0.3),
+  keyword: z.number().min(0).default(0.2),
+});
+export type SearchWeights = z.input<typeof SearchWeights>;
+
+export const SearchQuery = z.object({
+  queryText: z.string().min(1).max(8192),
+  /** 1..1000, default 100. */
+  topK: z.number().int().min(1).max(1000).default(100),
+  searchTypes: z.array(SearchType).min(1).default(["vector", "keyword"]),
+  weights: SearchWeights.prefault({}),
+  filters: z
+    .object({
+      documentType: z.string().optional(),
+      domain: Slug.optional(),
+      /** 0..1. */
+      minQuality: z.number().min(0).max(1).optional(),
+      from: z.iso.datetime({ offset: true }).or(z.iso.date()).optional(),
+      to: z.iso.datetime({ offset: true }).or(z.iso.date()).optional(),
+    })
+    .default({}),
+});
+export type SearchQuery = z.input<typeof SearchQuery>;
+
+export const SearchResult = z.object({
+  id: z.string(),
+  content: z.string(),
+  /** 0..1. */
+  score: z.number().min(0).max(1),
+  /** Per leg, 0..1; a leg that did not find it is absent. */
+  scores: z.object({ vector: z.number().optional(), graph: z.number().optional(), keyword: z.number().optional() }),
+  source: z.string(),
+  metadata: Metadata,
+});
+export type SearchResult = z.infer<typeof SearchResult>;
+
+/** The answer of `addDocuments`. */
+export const AddDocumentsResult = z.object({
+  added: z.number().int(),
+  /** Already there with the same content. */
+  skipped: z.number().int(),
+  rejected: z.array(z.object({ index: z.number().int(), reason: z.string() })),
+});
+export type AddDocumentsResult = z.infer<typeof AddDocumentsResult>;
