@@ -1,0 +1,104 @@
+/**
+ * Runs every check of the project and sets up what they need: `npm test`.
+ *
+ *   npm test                     everything
+ *   npm test -- vitest pytest    only the named steps: static, build, runtime, vitest, pytest
+ *
+ * Static checks count as one test each. The last line is `N passed, N failed`; the exit status is 1 unless all passed.
+ */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { execa } from "execa";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const only = process.argv.slice(2);
+const steps = ["static", "build", "runtime", "vitest", "pytest"];
+const unknown = only.find((name) => !steps.includes(name));
+if (unknown) {
+  process.stderr.write(`unknown step "${unknown}"; choose from: ${steps.join(", ")}\n`);
+  process.exit(2);
+}
+const wanted = (step: string): boolean => only.length === 0 || only.includes(step);
+
+const total = { passed: 0, failed: 0, skipped: 0 };
+const failures: string[] = [];
+const scratch = mkdtempSync(join(tmpdir(), "clara-test-"));
+
+async function run(title: string, file: string, args: string[], options: { cwd?: string; env?: Record<string, string> } = {}): Promise<boolean> {
+  const started = Date.now();
+  process.stdout.write(`\n▶ ${title}\n`);
+  const result = await execa(file, args, { cwd: options.cwd ?? root, env: options.env, stdio: "inherit", preferLocal: true, localDir: root, reject: false });
+  process.stdout.write(`${result.failed ? "✗" : "✓"} ${title} (${((Date.now() - started) / 1000).toFixed(1)} s)\n`);
+  if (result.failed && result.exitCode === undefined) process.stderr.write(`${result.shortMessage}\n`);
+  return !result.failed;
+}
+
+function count(title: string, passed: number, failed: number, skipped = 0): void {
+  total.passed += passed;
+  total.failed += failed;
+  total.skipped += skipped;
+  if (failed > 0) failures.push(`${title}: ${failed}`);
+}
+
+async function check(title: string, file: string, args: string[]): Promise<void> {
+  const ok = await run(title, file, args);
+  count(title, ok ? 1 : 0, ok ? 0 : 1);
+}
+
+if (wanted("static")) {
+  await check("types", "tsc", ["--noEmit", "-p", "."]);
+  await check("lint and format", "biome", ["ci", "--error-on-warnings"]);
+  await check("arrows between the rooms", "depcruise", ["src", "--config", ".dependency-cruiser.cjs"]);
+  await check("the runtime's schema is the one that src/types gives", "node", ["scripts/generate-protocol.ts", "--check"]);
+  await check("reference documentation", "typedoc", ["--emit", "none"]);
+}
+
+if (wanted("build")) await check("build", "npm", ["run", "--silent", "build"]);
+
+let python: string | undefined;
+if (wanted("runtime") || wanted("vitest") || wanted("pytest")) {
+  await check("Python environment of the runtime", "node", ["dist/cli/main.js", "runtime", "install", "--dev"]);
+  const status = await execa("node", ["dist/cli/main.js", "runtime", "status", "--json"], { cwd: root, preferLocal: true, localDir: root, reject: false });
+  python = status.failed ? undefined : (JSON.parse(status.stdout) as { python?: string }).python;
+}
+
+if (wanted("vitest")) {
+  const report = join(scratch, "vitest.json");
+  const ok = await run("vitest", "vitest", ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`]);
+  try {
+    const result = JSON.parse(readFileSync(report, "utf8")) as { numPassedTests: number; numFailedTests: number; numPendingTests: number; numFailedTestSuites: number };
+    // A file that failed to load, or an error outside any test, is a failure though no test of it failed.
+    count("vitest", result.numPassedTests, Math.max(result.numFailedTests, ok ? 0 : 1), result.numPendingTests);
+  } catch (error) {
+    process.stderr.write(`vitest left no report: ${String(error)}\n`);
+    count("vitest", 0, 1);
+  }
+}
+
+if (wanted("pytest")) {
+  if (python === undefined) count("pytest (no Python environment)", 0, 1);
+  else {
+    const report = join(scratch, "pytest.xml");
+    const ok = await run("pytest", python, ["-m", "pytest", "-q", "--junitxml", report, "tests"], { cwd: join(root, "gpu-runtime") });
+    const suite = /<testsuite [^>]*>/.exec(readIfThere(report))?.[0] ?? "";
+    const number = (name: string): number => Number(new RegExp(`${name}="(\\d+)"`).exec(suite)?.[1] ?? 0);
+    const failed = number("failures") + number("errors");
+    count("pytest", number("tests") - failed - number("skipped"), Math.max(failed, ok ? 0 : 1), number("skipped"));
+  }
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    process.stderr.write(`pytest left no report: ${String(error)}\n`);
+    return "";
+  }
+}
+
+rmSync(scratch, { recursive: true, force: true });
+if (failures.length > 0) process.stdout.write(`\nfailed: ${failures.join("; ")}\n`);
+process.stdout.write(`\n${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}\n`);
+process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
