@@ -1,8 +1,115 @@
+import type { ColumnType } from "kysely";
+import { sql } from "kysely";
 import type { Migration } from "kysely/migration";
 
-/** Tables of the feedback room; all live in the schema `clara`. */
-// biome-ignore lint/suspicious/noEmptyInterface: filled by its room
-export interface FeedbackTables {}
+type Json<T> = ColumnType<T, string, string>;
+type Timestamp = ColumnType<Date, Date | string, Date | string>;
+
+/** One report of an application's user, as it was received, with the verdict on it. */
+export interface FeedbackTable {
+  id: string;
+  pipeline: string;
+  /** `accepted`, `rejected`, `duplicate` or `review`. */
+  status: string;
+  reason: string | null;
+  domain: string;
+  /** Null after erasure, and where a line could not be read. */
+  prompt: string | null;
+  response: string | null;
+  correction: string | null;
+  comment: string | null;
+  rating: number;
+  importance: number;
+  subject_id: string | null;
+  source: string;
+  idempotency_key: string | null;
+  generation_id: string | null;
+  /** SHA-256 of objective, prompt and answer after normalisation; null where it must not hold a place. */
+  content_hash: string | null;
+  duplicate_of: string | null;
+  quality: Json<unknown>;
+  metadata: Json<unknown>;
+  created_at: Timestamp;
+  decided_at: Timestamp | null;
+  erased_at: Timestamp | null;
+}
+
+/** One training sample made of one accepted feedback; it has the feedback's id. */
+export interface SampleTable {
+  id: string;
+  pipeline: string;
+  domain: string;
+  prompt: string;
+  response: string;
+  /** The rated answer that the correction replaces; material for preference training. */
+  rejected_response: string | null;
+  objective: string;
+  rating: number;
+  importance: number;
+  subject_id: string | null;
+  source: string;
+  quality_score: number;
+  /** `waiting`, `claimed`, `used`, `excluded`, `rejected_by_gate`, `quarantined` or `erased`. */
+  state: string;
+  state_reason: string | null;
+  /** Cycles that claimed it. */
+  attempts: number;
+  cycle_id: string | null;
+  created_at: Timestamp;
+  state_changed_at: Timestamp;
+}
+
+/** One person's erasure: a tombstone without the person's name. */
+export interface ErasureTable {
+  id: string;
+  pipeline: string;
+  /** SHA-256 of the pipeline's name and the subject id. */
+  subject_hash: string;
+  report: Json<unknown> | null;
+  created_at: Timestamp;
+  completed_at: Timestamp | null;
+}
+
+/** Tables of feedback, samples and erasures; all live in the schema `clara`. */
+export interface FeedbackTables {
+  feedback: FeedbackTable;
+  samples: SampleTable;
+  erasures: ErasureTable;
+}
 
 /** In order; never edit one that was published, add the next. */
-export const feedbackMigrations: Record<string, Migration> = {};
+export const feedbackMigrations: Record<string, Migration> = {
+  "001-feedback": {
+    async up(db) {
+      const statements = [
+        sql`create table clara.feedback (
+          id text primary key, pipeline text not null, status text not null check (status in ('accepted', 'rejected', 'duplicate', 'review')),
+          reason text, domain text not null, prompt text, response text, correction text, comment text,
+          rating double precision not null, importance integer not null, subject_id text, source text not null,
+          idempotency_key text, generation_id text, content_hash text, duplicate_of text,
+          quality jsonb not null, metadata jsonb not null,
+          created_at timestamptz not null, decided_at timestamptz, erased_at timestamptz)`,
+        sql`create unique index feedback_idempotency on clara.feedback (pipeline, idempotency_key) where idempotency_key is not null`,
+        sql`create unique index feedback_content on clara.feedback (pipeline, content_hash)
+          where content_hash is not null and status in ('accepted', 'review')`,
+        sql`create index feedback_status on clara.feedback (pipeline, status, created_at)`,
+        sql`create index feedback_subject on clara.feedback (pipeline, subject_id) where subject_id is not null`,
+        sql`create table clara.samples (
+          id text primary key, pipeline text not null, domain text not null, prompt text not null, response text not null,
+          rejected_response text, objective text not null check (objective in ('imitate', 'preference')),
+          rating double precision not null, importance integer not null, subject_id text, source text not null,
+          quality_score double precision not null,
+          state text not null check (state in ('waiting', 'claimed', 'used', 'excluded', 'rejected_by_gate', 'quarantined', 'erased')),
+          state_reason text, attempts integer not null default 0, cycle_id text,
+          created_at timestamptz not null, state_changed_at timestamptz not null)`,
+        sql`create index samples_waiting on clara.samples (pipeline, domain, created_at) where state = 'waiting'`,
+        sql`create index samples_state on clara.samples (pipeline, state, objective, domain)`,
+        sql`create index samples_subject on clara.samples (pipeline, subject_id) where subject_id is not null`,
+        sql`create table clara.erasures (
+          id text primary key, pipeline text not null, subject_hash text not null, report jsonb,
+          created_at timestamptz not null, completed_at timestamptz)`,
+      ];
+      for (const statement of statements) await statement.execute(db);
+    },
+  },
+};
