@@ -1,0 +1,137 @@
+/** A request body of `/v1/chat/completions` or `/v1/completions`, as far as the stand-in reads it. */
+export interface CompletionBody {
+  model?: string;
+  messages?: { role: string; content: string }[];
+  prompt?: string;
+  stream?: boolean;
+  stream_options?: { include_usage?: boolean } | null;
+  max_tokens?: number | null;
+  max_completion_tokens?: number | null;
+  stop?: string | string[] | null;
+  logprobs?: boolean | number | null;
+  [field: string]: unknown;
+}
+
+/** An answer cut into the tokens that are streamed. */
+export interface TokenisedAnswer {
+  tokens: string[];
+  /** One a token, nats. Absent: no log-probabilities are sent. */
+  logprobs?: number[];
+  finishReason: "stop" | "length";
+  promptTokens: number;
+}
+
+/** Splits before white space, so that the pieces join to the text again. */
+export function wordsOf(text: string): string[] {
+  return text.match(/\s*\S+|\s+$/g) ?? [];
+}
+
+/** Applies `stop` and `max_tokens` to a scripted answer. */
+export function tokenise(
+  scripted: string | readonly string[] | { tokens: readonly string[]; logprobs?: readonly number[] },
+  body: CompletionBody,
+): TokenisedAnswer {
+  const given =
+    typeof scripted === "object" && "tokens" in scripted
+      ? scripted
+      : { tokens: typeof scripted === "string" ? wordsOf(scripted) : scripted };
+  const limit = body.max_completion_tokens ?? body.max_tokens ?? (body.messages === undefined ? 16 : Number.POSITIVE_INFINITY);
+  const stops = body.stop === undefined || body.stop === null ? [] : [body.stop].flat();
+  const tokens: string[] = [];
+  let text = "";
+  let finishReason: TokenisedAnswer["finishReason"] = "stop";
+  for (const token of given.tokens) {
+    if (tokens.length >= limit) {
+      finishReason = "length";
+      break;
+    }
+    const end = firstStop(text + token, stops);
+    if (end !== null) {
+      if (end > text.length) tokens.push(token.slice(0, end - text.length));
+      break;
+    }
+    tokens.push(token);
+    text += token;
+  }
+  const prompt = body.messages?.map((message) => message.content).join(" ") ?? body.prompt ?? "";
+  return { tokens, logprobs: given.logprobs?.slice(0, tokens.length), finishReason, promptTokens: wordsOf(prompt).length };
+}
+
+function firstStop(text: string, stops: readonly string[]): number | null {
+  const found = stops.map((stop) => text.indexOf(stop)).filter((index) => index >= 0);
+  return found.length === 0 ? null : Math.min(...found);
+}
+
+/** The JSON bodies of one answer in OpenAI's shape, as vLLM sends them. */
+export class CompletionWire {
+  private readonly base: { id: string; created: number; model: string };
+
+  constructor(
+    readonly chat: boolean,
+    id: string,
+    model: string,
+    private readonly answer: TokenisedAnswer,
+  ) {
+    this.base = { id, created: Math.floor(Date.now() / 1000), model };
+  }
+
+  /** Events with text; one even where the answer is empty, for the finish reason. */
+  get tokenCount(): number {
+    return Math.max(1, this.answer.tokens.length);
+  }
+
+  /** `usage` of the whole answer. */
+  usage(): { prompt_tokens: number; total_tokens: number; completion_tokens: number } {
+    const { promptTokens, tokens } = this.answer;
+    return { prompt_tokens: promptTokens, total_tokens: promptTokens + tokens.length, completion_tokens: tokens.length };
+  }
+
+  /** The answer without streaming. */
+  whole(): object {
+    const content = this.answer.tokens.join("");
+    const finish = { logprobs: this.logprobs(0, this.answer.tokens.length), finish_reason: this.answer.finishReason, stop_reason: null };
+    const choice = this.chat
+      ? { index: 0, message: { role: "assistant", content, tool_calls: [] }, ...finish }
+      : { index: 0, text: content, ...finish };
+    return { ...this.base, object: this.chat ? "chat.completion" : "text_completion", choices: [choice], usage: this.usage() };
+  }
+
+  /** The first event of a chat stream: the role; null for a completion, which has none. */
+  opening(): object | null {
+    return this.chat ? this.chunk({ delta: { role: "assistant", content: "" }, logprobs: null, finish_reason: null }) : null;
+  }
+
+  /** The event of one token; the last one carries the finish reason. */
+  token(index: number): object {
+    const text = this.answer.tokens[index] ?? "";
+    const last = index >= this.answer.tokens.length - 1;
+    const finish = {
+      logprobs: this.logprobs(index, index + 1),
+      finish_reason: last ? this.answer.finishReason : null,
+      ...(last ? { stop_reason: null } : {}),
+    };
+    return this.chunk(this.chat ? { delta: { content: text }, ...finish } : { text, ...finish });
+  }
+
+  /** The event after the last token, where `include_usage` was asked for. */
+  closing(): object {
+    return { ...this.base, object: this.object(), choices: [], usage: this.usage() };
+  }
+
+  private object(): string {
+    return this.chat ? "chat.completion.chunk" : "text_completion";
+  }
+
+  private chunk(choice: object): object {
+    return { ...this.base, object: this.object(), choices: [{ index: 0, ...choice }] };
+  }
+
+  private logprobs(start: number, end: number): object | null {
+    const { logprobs, tokens } = this.answer;
+    if (logprobs === undefined) return null;
+    const slice = tokens.slice(start, end);
+    const values = logprobs.slice(start, end);
+    if (!this.chat) return { tokens: slice, token_logprobs: values, top_logprobs: slice.map(() => null), text_offset: slice.map(() => 0) };
+    return { content: slice.map((token, index) => ({ token, logprob: values[index], bytes: [...Buffer.from(token)], top_logprobs: [] })) };
+  }
+}
