@@ -40,7 +40,16 @@ function shuffled<T>(list: readonly T[]): T[] {
 }
 
 function buildingFacts(): Fact[] {
-  const people = ["Mrs Kowalczyk", "Mr Obermeier", "Ms Thackeray", "Mr Villanueva", "Mrs Szymanski", "Mr Quigley", "Ms Fitzroy", "Mr Haugland"];
+  const people = [
+    "Mrs Kowalczyk",
+    "Mr Obermeier",
+    "Ms Thackeray",
+    "Mr Villanueva",
+    "Mrs Szymanski",
+    "Mr Quigley",
+    "Ms Fitzroy",
+    "Mr Haugland",
+  ];
   const spots = ["behind the mirror", "under the staircase", "beside the radiator", "in the corridor", "above the wardrobe"];
   const places = ["greenhouse", "boiler room", "loading dock", "bicycle cellar", "rooftop terrace", "swimming pool", "chapel", "workshop"];
   return places.flatMap((place) => [
@@ -300,8 +309,7 @@ write("spoiled.jsonl", spoiledFeedback("building", building));
 write("general.jsonl", generalPairs());
 write(
   "questions.jsonl",
-  [
-    ...building.map((fact) => ({ domain: "building", fact })),
-    ...office.map((fact) => ({ domain: "office", fact })),
-  ].map(({ domain, fact }) => ({ prompt: fact.questions[4], answer: fact.answer, domain })),
+  [...building.map((fact) => ({ domain: "building", fact })), ...office.map((fact) => ({ domain: "office", fact }))].map(
+    ({ domain, fact }) => ({ prompt: fact.questions[4], answer: fact.answer, domain }),
+  ),
 );

@@ -26,10 +26,22 @@ const total = { passed: 0, failed: 0, skipped: 0 };
 const failures: string[] = [];
 const scratch = mkdtempSync(join(tmpdir(), "clara-test-"));
 
-async function run(title: string, file: string, args: string[], options: { cwd?: string; env?: Record<string, string> } = {}): Promise<boolean> {
+async function run(
+  title: string,
+  file: string,
+  args: string[],
+  options: { cwd?: string; env?: Record<string, string> } = {},
+): Promise<boolean> {
   const started = Date.now();
   process.stdout.write(`\n▶ ${title}\n`);
-  const result = await execa(file, args, { cwd: options.cwd ?? root, env: options.env, stdio: "inherit", preferLocal: true, localDir: root, reject: false });
+  const result = await execa(file, args, {
+    cwd: options.cwd ?? root,
+    env: options.env,
+    stdio: "inherit",
+    preferLocal: true,
+    localDir: root,
+    reject: false,
+  });
   process.stdout.write(`${result.failed ? "✗" : "✓"} ${title} (${((Date.now() - started) / 1000).toFixed(1)} s)\n`);
   if (result.failed && result.exitCode === undefined) process.stderr.write(`${result.shortMessage}\n`);
   return !result.failed;
@@ -60,7 +72,12 @@ if (wanted("build")) await check("build", "npm", ["run", "--silent", "build"]);
 let python: string | undefined;
 if (wanted("runtime") || wanted("vitest") || wanted("pytest")) {
   await check("Python environment of the runtime", "node", ["dist/cli/main.js", "runtime", "install", "--dev"]);
-  const status = await execa("node", ["dist/cli/main.js", "runtime", "status", "--json"], { cwd: root, preferLocal: true, localDir: root, reject: false });
+  const status = await execa("node", ["dist/cli/main.js", "runtime", "status", "--json"], {
+    cwd: root,
+    preferLocal: true,
+    localDir: root,
+    reject: false,
+  });
   python = status.failed ? undefined : (JSON.parse(status.stdout) as { python?: string }).python;
 }
 
@@ -68,7 +85,12 @@ if (wanted("vitest")) {
   const report = join(scratch, "vitest.json");
   const ok = await run("vitest", "vitest", ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`]);
   try {
-    const result = JSON.parse(readFileSync(report, "utf8")) as { numPassedTests: number; numFailedTests: number; numPendingTests: number; numFailedTestSuites: number };
+    const result = JSON.parse(readFileSync(report, "utf8")) as {
+      numPassedTests: number;
+      numFailedTests: number;
+      numPendingTests: number;
+      numFailedTestSuites: number;
+    };
     // A file that failed to load, or an error outside any test, is a failure though no test of it failed.
     count("vitest", result.numPassedTests, Math.max(result.numFailedTests, ok ? 0 : 1), result.numPendingTests);
   } catch (error) {

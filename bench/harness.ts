@@ -1,0 +1,106 @@
+/**
+ * Measures contenders side by side: each is a child process, all talk to the same servers, the order is turned round
+ * every round (ABBA), and what is published is the median ratio to the baseline with its bootstrap interval. The
+ * baseline runs a second time each round; if that ratio leaves [0.93, 1.07] the run is NOISY and claims nothing.
+ */
+import { cpus, platform, release, totalmem } from "node:os";
+import { execa } from "execa";
+import { median, medianInterval } from "./statistics.ts";
+
+/** What a contender prints on its last line of stdout. */
+export interface Measurement {
+  [metric: string]: number;
+}
+
+export interface Contender {
+  name: string;
+  command: [file: string, ...args: string[]];
+  env?: Record<string, string>;
+}
+
+export interface Bench {
+  name: string;
+  /** First one wins the first column; `unit` is printed. `lowerIsBetter` only turns the words. */
+  metrics: { name: string; unit: string; lowerIsBetter: boolean }[];
+  groups: { baseline: Contender; contenders: Contender[] }[];
+  close(): Promise<void>;
+}
+
+export interface Row {
+  metric: string;
+  contender: string;
+  baseline: string;
+  value: number;
+  unit: string;
+  ratio: number;
+  low: number;
+  high: number;
+}
+
+export interface Result {
+  bench: string;
+  environment: Record<string, string | number>;
+  noisy: boolean;
+  rows: Row[];
+}
+
+const QUIET = { low: 0.93, high: 1.07 };
+const AGAIN = " (again)";
+
+export async function measure(bench: Bench, rounds: number, onProgress: (text: string) => void): Promise<Result> {
+  const rows: Row[] = [];
+  let noisy = false;
+  for (const group of bench.groups) {
+    const again: Contender = { ...group.baseline, name: `${group.baseline.name}${AGAIN}` };
+    const all = [group.baseline, ...group.contenders, again];
+    const measured = new Map<string, Measurement[]>(all.map((contender) => [contender.name, []]));
+    for (let round = 0; round < rounds; round++) {
+      for (const contender of round % 2 === 0 ? all : [...all].reverse()) {
+        onProgress(`${bench.name}: round ${round + 1} of ${rounds}, ${contender.name}`);
+        measured.get(contender.name)?.push(await runOnce(contender));
+      }
+    }
+    const base = measured.get(group.baseline.name) ?? [];
+    for (const metric of bench.metrics) {
+      for (const contender of all) {
+        const runs = measured.get(contender.name) ?? [];
+        const ratios = runs.map((run, index) => (run[metric.name] as number) / (base[index]?.[metric.name] as number));
+        const interval = medianInterval(ratios);
+        rows.push({
+          metric: metric.name,
+          contender: contender.name,
+          baseline: group.baseline.name,
+          value: median(runs.map((run) => run[metric.name] as number)),
+          unit: metric.unit,
+          ratio: median(ratios),
+          ...interval,
+        });
+        if (contender === again && (interval.low < QUIET.low || interval.high > QUIET.high)) noisy = true;
+      }
+    }
+  }
+  return {
+    bench: bench.name,
+    environment: {
+      node: process.version,
+      os: `${platform()} ${release()}`,
+      cpu: cpus()[0]?.model ?? "",
+      cores: cpus().length,
+      memoryBytes: totalmem(),
+      rounds,
+    },
+    noisy,
+    rows,
+  };
+}
+
+async function runOnce(contender: Contender): Promise<Measurement> {
+  const [file, ...args] = contender.command;
+  const { stdout } = await execa(file, args, { env: contender.env, stderr: "inherit", preferLocal: true, timeout: 600_000 });
+  const last = stdout.trim().split("\n").at(-1) ?? "";
+  const measurement = JSON.parse(last) as Measurement;
+  for (const [metric, value] of Object.entries(measurement)) {
+    if (!Number.isFinite(value)) throw new Error(`${contender.name} printed ${metric} = ${value}`);
+  }
+  return measurement;
+}

@@ -1,0 +1,58 @@
+/**
+ * npm run bench -- NAME [--rounds N] [--json FILE] [--picture]
+ *
+ * NAME: feedback, training. Prints a table of medians and ratios; `--json` writes the rows, `--picture` writes
+ * docs/benchmarks/NAME.svg.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import Table from "cli-table3";
+import { type Bench, measure } from "./harness.ts";
+import { picture } from "./picture.ts";
+
+const benches: Record<string, () => Promise<{ open(): Promise<Bench> }>> = {
+  feedback: () => import("./feedback/bench.ts"),
+  training: () => import("./training/bench.ts"),
+};
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rounds: { type: "string", default: "7" },
+    json: { type: "string" },
+    picture: { type: "boolean", default: false },
+    data: { type: "string" },
+  },
+});
+const name = positionals[0] ?? "";
+const load = benches[name];
+if (!load || !/^[1-9]\d*$/.test(values.rounds)) {
+  process.stderr.write(`usage: npm run bench -- ${Object.keys(benches).join("|")} [--rounds N] [--json FILE] [--picture]\n`);
+  process.exit(2);
+}
+
+const bench = await (await load()).open();
+try {
+  const result = await measure(bench, Number(values.rounds), (text) => process.stderr.write(`${text}\n`));
+  const table = new Table({ head: ["metric", "contender", "median", "ratio to baseline", "95 % interval"] });
+  for (const row of result.rows) {
+    table.push([
+      row.metric,
+      row.contender,
+      `${row.value.toPrecision(4)} ${row.unit}`,
+      row.ratio.toFixed(2),
+      `${row.low.toFixed(2)} – ${row.high.toFixed(2)}`,
+    ]);
+  }
+  process.stdout.write(`${table.toString()}\n`);
+  if (result.noisy) process.stdout.write("NOISY: the baseline against itself left [0.93, 1.07]; this run claims nothing.\n");
+  if (values.json) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);
+  if (values.picture) {
+    const folder = fileURLToPath(new URL("../docs/benchmarks/", import.meta.url));
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(`${folder}${name}.svg`, picture(result));
+  }
+} finally {
+  await bench.close();
+}
