@@ -1,0 +1,188 @@
+import { setImmediate } from "node:timers/promises";
+import type { GateReason } from "../../types/cycle.js";
+import { mean, seededRandom, shuffled } from "./statistics.js";
+
+/** A question with the answer it came with. */
+export interface QuestionAnswerPair {
+  prompt: string;
+  response: string;
+}
+
+/** What the pairing check measured. */
+export interface PairingAssessment {
+  rows: number;
+  /** Mean agreement (0..1) of questions with their own answers. */
+  own: number;
+  /** Mean agreement with the best answer of the batch. */
+  best: number;
+  /** Mean agreement with answers drawn at random from the batch. */
+  random: number;
+  /** Where the own answers stand between random (0) and best (1). */
+  index: number;
+  /** Share of the rows whose content words another answer restates clearly better than their own. */
+  misplaced: number;
+  /** Probability of `best` if answers restated nothing of the questions (their words exchanged at random). */
+  signalSignificance: number;
+  reason: GateReason;
+}
+
+const MAX_ROWS = 200;
+/** The least significance is 1 / (PERMUTATIONS + 1), just below the limit. */
+const PERMUTATIONS = 100;
+const SIGNIFICANCE_LIMIT = 0.01;
+/** Agreement by which another answer must be ahead before a row counts as misplaced. */
+const MARGIN = 0.15;
+/** So many rows misplaced, and own answers hardly nearer to the best than to chance: the pairs are wrong. Healthy batches have almost none. */
+const MISPLACED_LIMIT = 0.35;
+const INDEX_LIMIT = 0.6;
+
+type Vector = Map<string, number>;
+
+/**
+ * Asks whether answers are paired with their own questions, before any model is asked. Answers that restate words of their
+ * question ("The fee for X is 12 euros.") give themselves away when they are permuted, row by row or fact by fact: other answers
+ * of the batch then restate the question's content words far better. Agreement is the cosine of idf-weighted content words.
+ * Where answers never restate questions (single words, code), a permutation test finds no signal, and the check abstains.
+ */
+export async function assessPairing(pairs: readonly QuestionAnswerPair[], options: { seed?: number } = {}): Promise<PairingAssessment> {
+  const random = seededRandom(options.seed ?? 1);
+  const sample = (pairs.length > MAX_ROWS ? shuffled(pairs, random).slice(0, MAX_ROWS) : [...pairs]).map((pair) => ({
+    question: contentWords(pair.prompt),
+    answer: contentWords(pair.response),
+    key: pair.response.trim().toLowerCase(),
+  }));
+  const answers = new Map<string, Set<string>>();
+  for (const row of sample) answers.set(row.key, row.answer);
+  const keys = [...answers.keys()];
+  const columns = new Map(keys.map((key, index) => [key, index]));
+  const own = sample.map((row) => columns.get(row.key) as number);
+  const weights = inverseDocumentFrequencies(
+    sample.map((row) => row.question),
+    [...answers.values()],
+  );
+  const questions = sample.map((row) => toVector(row.question, weights));
+  const agreement = agreements(
+    questions,
+    keys.map((key) => toVector(answers.get(key) as Set<string>, weights)),
+  );
+  const ownScores = agreement.map((row, index) => row[own[index] as number] as number);
+  const bestScores = agreement.map((row) => Math.max(0, ...row));
+  const measured = {
+    rows: sample.length,
+    own: mean(ownScores),
+    best: mean(bestScores),
+    random: mean(agreement.map((row) => mean(row))),
+  };
+  const misplaced = mean(ownScores.map((score, index) => ((bestScores[index] as number) - score > MARGIN ? 1 : 0)));
+  const room = measured.best - measured.random;
+  const index = room <= 0 ? 1 : (measured.own - measured.random) / room;
+  const signalSignificance = await restatementSignificance(questions, [...answers.values()], random);
+  return {
+    ...measured,
+    index,
+    misplaced,
+    signalSignificance,
+    reason: judge({ ...measured, index, misplaced, signalSignificance, distinct: keys.length }),
+  };
+}
+
+function judge(found: {
+  rows: number;
+  distinct: number;
+  index: number;
+  misplaced: number;
+  signalSignificance: number;
+  own: number;
+  best: number;
+}): GateReason {
+  const criterion = "pairing";
+  const figures = `own answers agree ${found.own.toFixed(2)}, the batch's best ${found.best.toFixed(2)}, ${(100 * found.misplaced).toFixed(0)} % of ${found.rows} questions are restated better by another answer`;
+  if (found.distinct < 4 || found.rows < 8)
+    return { criterion, verdict: "pass", message: "no signal: too few different answers to compare" };
+  if (found.signalSignificance > SIGNIFICANCE_LIMIT)
+    return { criterion, verdict: "pass", message: `no signal: answers do not restate their questions (${figures})` };
+  if (found.misplaced > MISPLACED_LIMIT && found.index < INDEX_LIMIT)
+    return { criterion, verdict: "fail", message: `answers belong to other questions: ${figures}` };
+  return { criterion, verdict: "pass", message: figures };
+}
+
+/**
+ * Compares the best coverage of the questions' words with that by made-up answers, which use the same words as often but in random
+ * company. Coverage rather than cosine, because a short made-up answer that meets one word by chance has a high cosine.
+ */
+async function restatementSignificance(
+  questions: readonly Vector[],
+  answers: readonly Set<string>[],
+  random: () => number,
+): Promise<number> {
+  const coverage = (texts: readonly Iterable<string>[]) => {
+    const present = texts.map((text) => new Map([...text].map((word) => [word, 1])));
+    const squares = questions.map((question) => new Map([...question].map(([word, weight]) => [word, weight * weight])));
+    return mean(agreements(squares, present).map((row) => Math.max(0, ...row)));
+  };
+  const observed = coverage(answers);
+  const words = answers.flatMap((answer) => [...answer]);
+  let atLeast = 0;
+  for (let permutation = 0; permutation < PERMUTATIONS; permutation++) {
+    if (permutation % 5 === 0) await setImmediate(); // the host's event loop goes on meanwhile
+    const mixed = shuffled(words, random);
+    let next = 0;
+    const invented = answers.map((answer) => {
+      next += answer.size;
+      return mixed.slice(next - answer.size, next);
+    });
+    if (coverage(invented) >= observed) atLeast++;
+  }
+  return (atLeast + 1) / (PERMUTATIONS + 1);
+}
+
+/** Cosine of every question with every answer, by an inverted index. */
+function agreements(questions: readonly Vector[], answers: readonly Vector[]): Float64Array[] {
+  const postings = new Map<string, [column: number, weight: number][]>();
+  answers.forEach((answer, column) => {
+    for (const [word, weight] of answer) {
+      const list = postings.get(word);
+      if (list === undefined) postings.set(word, [[column, weight]]);
+      else list.push([column, weight]);
+    }
+  });
+  return questions.map((question) => {
+    const row = new Float64Array(answers.length);
+    for (const [word, weight] of question)
+      for (const [column, other] of postings.get(word) ?? []) row[column] = (row[column] as number) + weight * other;
+    return row;
+  });
+}
+
+/** Unit vector of idf weights. */
+function toVector(words: ReadonlySet<string>, weights: ReadonlyMap<string, number>): Vector {
+  let norm = 0;
+  for (const word of words) norm += (weights.get(word) ?? 0) ** 2;
+  const scale = norm === 0 ? 0 : 1 / Math.sqrt(norm);
+  return new Map([...words].map((word) => [word, (weights.get(word) ?? 0) * scale]));
+}
+
+function inverseDocumentFrequencies(...collections: readonly (readonly Set<string>[])[]): Map<string, number> {
+  const weights = new Map<string, number>();
+  for (const texts of collections) {
+    const frequencies = new Map<string, number>();
+    for (const words of texts) for (const word of words) frequencies.set(word, (frequencies.get(word) ?? 0) + 1);
+    // the lower of both sides: a word in every question or in every answer tells nothing about who belongs to whom
+    for (const [word, frequency] of frequencies) {
+      const weight = Math.log(1 + (texts.length - frequency) / frequency);
+      weights.set(word, Math.min(weights.get(word) ?? Number.POSITIVE_INFINITY, weight));
+    }
+  }
+  return weights;
+}
+
+/** Lower-cased words, cut to six letters so that most inflections meet ("Widerspruch", "Widerspruchs"). */
+function contentWords(text: string): Set<string> {
+  const words = new Set<string>();
+  for (const match of text
+    .slice(0, 4000)
+    .toLowerCase()
+    .matchAll(/[\p{L}\p{N}]+/gu))
+    words.add(match[0].slice(0, 6));
+  return words;
+}
