@@ -25,9 +25,12 @@ export interface JournalEntry {
   payload: unknown;
 }
 
-/** Append-only file with group commit (append + fdatasync); only where commits are not durable by themselves. */
+/**
+ * Append-only file with group commit (append + fdatasync); only where commits are not durable by themselves.
+ * The order that loses nothing: commit to the database, then append, then acknowledge; at open, replay every kind before use.
+ */
 export interface Journal {
-  /** Resolves when the entry is on disk. */
+  /** Resolves when the entry is on disk; rejects with `StorageError` `disk_full` or `store_unavailable`, and then nothing was kept. */
   append(entry: JournalEntry): Promise<void>;
   /** Hands every entry of the kind to `apply`, oldest first. */
   replay(kind: string, apply: (entry: JournalEntry) => Promise<void>): Promise<number>;
@@ -42,8 +45,12 @@ export interface Store {
   readonly db: Kysely<Database>;
   readonly capabilities: StoreCapabilities;
   readonly journal: Journal | null;
-  /** Runs `work` while holding the named lock, one holder over all processes of this database. */
-  withLock<T>(name: string, work: () => Promise<T>, options?: CallOptions): Promise<T>;
+  /**
+   * Runs `work` while holding the named lock, one holder over all processes of this database. The signal given to `work` says that the
+   * lock was lost, the call aborted or the store closed; a lost lock rejects with `StorageError`, though `work` may have finished.
+   * Not reentrant: `work` must not ask for the same name.
+   */
+  withLock<T>(name: string, work: (signal: AbortSignal) => Promise<T>, options?: CallOptions): Promise<T>;
   /** Closes what it opened; a pool that was passed in stays open. */
   close(): Promise<void>;
 }

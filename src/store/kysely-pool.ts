@@ -1,0 +1,63 @@
+import type { PostgresPool, PostgresPoolClient } from "kysely";
+import pg from "pg";
+import { StorageError } from "../errors.js";
+import { mapDatabaseError } from "./database-error.js";
+
+/** int8 stays text, whatever parser the host installed for the whole process: beyond 2^53 a number would lie. */
+const types = new pg.TypeOverrides();
+types.setTypeParser(pg.types.builtins.INT8, (text: string) => text);
+
+/** What Kysely runs on: the pool, with errors in CLARA's terms and the same value types on every host. */
+export class KyselyPool implements PostgresPool {
+  #isClosed = false;
+  /** Why the database is gone for good, once it is. */
+  failure: StorageError | null = null;
+  readonly #pool: pg.Pool;
+  /** What the database is called in messages. */
+  readonly database: string;
+  readonly Client: PostgresPool["Client"];
+  readonly options: object;
+
+  constructor(pool: pg.Pool, database: string) {
+    this.#pool = pool;
+    this.database = database;
+    this.Client = (pool as unknown as { Client: PostgresPool["Client"] }).Client;
+    this.options = pool.options;
+  }
+
+  /** From now on every statement is refused. */
+  refuse(): void {
+    this.#isClosed = true;
+  }
+
+  async connect(): Promise<PostgresPoolClient> {
+    if (this.failure) throw this.failure;
+    if (this.#isClosed) throw closedError();
+    let client: pg.PoolClient;
+    try {
+      client = await this.#pool.connect();
+    } catch (error) {
+      throw this.failure ?? mapDatabaseError(error, this.database);
+    }
+    const query = async (statement: unknown, values?: readonly unknown[]) => {
+      try {
+        return await (typeof statement === "string"
+          ? client.query({ text: statement, values: values ? [...values] : [], types })
+          : client.query(statement as pg.QueryConfig));
+      } catch (error) {
+        throw this.failure ?? mapDatabaseError(error, this.database);
+      }
+    };
+    const { processID } = client as unknown as { processID?: number };
+    return { query, processID, release: (destroy?: boolean) => client.release(destroy) } as unknown as PostgresPoolClient;
+  }
+
+  async end(): Promise<void> {
+    this.refuse();
+  }
+}
+
+/** The answer to any call after `close()`. */
+export function closedError(): StorageError {
+  return new StorageError("store_closed", "The store is closed. Open it again, or keep it open until the last call is done.");
+}
