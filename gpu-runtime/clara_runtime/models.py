@@ -379,7 +379,7 @@ def _check_config(folder: Path, config: dict, max_rank: int | None) -> tuple[int
     harmless = {
         "peft_type", "task_type", "r", "lora_alpha", "lora_dropout", "target_modules", "use_rslora", "inference_mode",
         "base_model_name_or_path", "revision", "bias", "init_lora_weights", "peft_version", "fan_in_fan_out", "exclude_modules",
-        "ensure_weight_tying", "qalora_group_size", "runtime_config", "velora_config", "lora_ga_config", "eva_config", "corda_config", "loftq_config",
+        "megatron_core", "ensure_weight_tying", "qalora_group_size", "runtime_config", "velora_config", "lora_ga_config", "eva_config", "corda_config", "loftq_config",
     }  # fmt: skip
     extra = sorted(key for key, value in config.items() if key not in harmless and value not in (None, False, [], {}, ""))
     if extra:
