@@ -1,0 +1,5 @@
+export { type CachedEmbedderOptions, cached } from "./cached-embedder.js";
+export { foldText, wordsOf } from "./fold-text.js";
+export { FUNCTION_WORDS } from "./function-words.js";
+export { LexicalEmbedder, type LexicalEmbedderOptions } from "./lexical-embedder.js";
+export { OpenAiCompatibleEmbedder, type OpenAiCompatibleEmbedderOptions } from "./openai-compatible-embedder.js";

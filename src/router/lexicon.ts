@@ -1,0 +1,133 @@
+import type { ContentWord } from "./content-words.js";
+
+/** How each adapter's vocabulary meets a query; the index is the adapter's. */
+export interface LexicalMatch {
+  /** 0..1: weighted share of the query's content words that the adapter's examples hold. */
+  coverage: Float32Array;
+  /** 0..1: the same, each word shared out among the adapters that hold it, so that words of many domains decide little. */
+  specificity: Float32Array;
+}
+
+/** An example whose own words must not count, since it is the query (leave-one-out). */
+export interface HeldOutExample {
+  adapter: number;
+  example: number;
+}
+
+interface Posting {
+  adapters: number[];
+  /** Number of the adapter's examples that hold the word. */
+  counts: number[];
+}
+
+const GRAM_LENGTH = 4;
+/** Share of an unknown word's grams that must be known before it counts as a form or a compound of known words. */
+const MIN_GRAM_SHARE = 0.5;
+/** A word seen once may be chance: it counts 1 / (1 + this), twice 2 / (2 + this). */
+const RARITY = 0.5;
+
+function gramsOf(stem: string): string[] {
+  const grams = new Set<string>();
+  for (let start = 0; start + GRAM_LENGTH <= stem.length; start++) grams.add(stem.slice(start, start + GRAM_LENGTH));
+  return [...grams];
+}
+
+/** The content words of all adapters' examples, as an inverted index: a query costs what its own words cost. */
+export class Lexicon {
+  readonly #words = new Map<string, Posting>();
+  readonly #grams = new Map<string, Posting>();
+  readonly #examples: readonly (readonly ContentWord[][])[];
+  readonly #match: LexicalMatch;
+
+  /** One list of examples an adapter, each as its content words. */
+  constructor(examplesByAdapter: readonly (readonly ContentWord[][])[]) {
+    this.#examples = examplesByAdapter;
+    for (const [adapter, examples] of examplesByAdapter.entries()) {
+      for (const words of examples) {
+        for (const { stem } of words) count(this.#words, stem, adapter);
+        for (const gram of new Set(words.flatMap(({ stem }) => gramsOf(stem)))) count(this.#grams, gram, adapter);
+      }
+    }
+    this.#match = { coverage: new Float32Array(examplesByAdapter.length), specificity: new Float32Array(examplesByAdapter.length) };
+  }
+
+  /** The next call overwrites the answer's arrays. */
+  match(words: readonly ContentWord[], heldOut?: HeldOutExample): LexicalMatch {
+    const { coverage, specificity } = this.#match;
+    coverage.fill(0);
+    specificity.fill(0);
+    const heldStems = heldOut && new Set(this.#examples[heldOut.adapter]![heldOut.example]!.map(({ stem }) => stem));
+    const heldGrams = heldStems && new Set([...heldStems].flatMap(gramsOf));
+    let total = 0;
+    for (const { stem, weight } of words) {
+      total += weight;
+      const isKnown = this.#addWord(stem, weight, heldStems?.has(stem) ? heldOut!.adapter : -1);
+      if (!isKnown) this.#addUnknownWord(stem, weight, heldOut?.adapter ?? -1, heldGrams);
+    }
+    if (total === 0) return this.#match;
+    for (let adapter = 0; adapter < coverage.length; adapter++) {
+      coverage[adapter]! /= total;
+      specificity[adapter]! /= total;
+    }
+    return this.#match;
+  }
+
+  #addWord(stem: string, weight: number, heldAdapter: number): boolean {
+    const posting = this.#words.get(stem);
+    if (posting === undefined) return false;
+    let rates = 0;
+    for (let index = 0; index < posting.adapters.length; index++) rates += this.#rate(posting, index, heldAdapter);
+    if (rates === 0) return false;
+    for (let index = 0; index < posting.adapters.length; index++) {
+      const adapter = posting.adapters[index]!;
+      const found = posting.counts[index]! - (adapter === heldAdapter ? 1 : 0);
+      if (found === 0) continue;
+      const value = weight * (found / (found + RARITY));
+      this.#match.coverage[adapter]! += value;
+      this.#match.specificity[adapter]! += (value * this.#rate(posting, index, heldAdapter)) / rates;
+    }
+    return true;
+  }
+
+  #rate(posting: Posting, index: number, heldAdapter: number): number {
+    const adapter = posting.adapters[index]!;
+    return (posting.counts[index]! - (adapter === heldAdapter ? 1 : 0)) / this.#examples[adapter]!.length;
+  }
+
+  /** Forms and compounds: what share of the word's 4-grams does the adapter know? */
+  #addUnknownWord(stem: string, weight: number, heldAdapter: number, heldGrams: Set<string> | undefined): void {
+    const grams = gramsOf(stem);
+    const known = new Map<number, number>();
+    for (const gram of grams) {
+      const posting = this.#grams.get(gram);
+      if (posting === undefined) continue;
+      for (let index = 0; index < posting.adapters.length; index++) {
+        const adapter = posting.adapters[index]!;
+        if (adapter === heldAdapter && posting.counts[index] === 1 && heldGrams!.has(gram)) continue;
+        known.set(adapter, (known.get(adapter) ?? 0) + 1 / grams.length);
+      }
+    }
+    let shares = 0;
+    for (const share of known.values()) if (share >= MIN_GRAM_SHARE) shares += share;
+    for (const [adapter, share] of known) {
+      if (share < MIN_GRAM_SHARE) continue;
+      this.#match.coverage[adapter]! += weight * share * share;
+      this.#match.specificity[adapter]! += (weight * share * share * share) / shares;
+    }
+  }
+}
+
+function count(index: Map<string, Posting>, key: string, adapter: number): void {
+  let posting = index.get(key);
+  if (posting === undefined) {
+    posting = { adapters: [], counts: [] };
+    index.set(key, posting);
+  }
+  // Adapters are indexed one after the other, so the one at hand can only be the last.
+  const last = posting.adapters.length - 1;
+  if (posting.adapters[last] === adapter) posting.counts[last]!++;
+  else {
+    posting.adapters.push(adapter);
+    posting.counts.push(1);
+  }
+}

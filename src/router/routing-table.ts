@@ -1,0 +1,206 @@
+import { type AdapterProfile, MAX_EXEMPLARS } from "./adapter-profile.js";
+import type { Background } from "./background.js";
+import { choiceProbabilities, type WeightPrior } from "./calibrated-choice.js";
+import { type ContentWord, contentWordsOf } from "./content-words.js";
+import { type HeldOutExample, Lexicon } from "./lexicon.js";
+import { VectorBlock } from "./vector-block.js";
+
+/**
+ * What the head weighs, in order: 1; likeness to the nearest sub-centroid and to the nearest exemplar (0 = like a general question,
+ * 1 = the same text); coverage and specificity of the content words; amount of covered content (0..1).
+ */
+export const FEATURE_NAMES = ["bias", "centroid", "exemplar", "coverage", "specificity", "evidence"] as const;
+
+/** Weights before any data, the rounded middle of fits on domains of several kinds; each fit starts from them. */
+export const WEIGHT_PRIOR: WeightPrior = { mean: [-5.3, 3.6, 3.1, 3, 4, 4.6], precision: [1, 1, 1, 1, 1, 1] };
+
+/** An adapter that may answer a query, and why. */
+export interface ScoredAdapter {
+  /** Position among the table's adapters. */
+  adapter: number;
+  features: number[];
+}
+
+/** How to take a query, and what to ignore for leave-one-out. */
+export interface ScoreOptions {
+  /** Centres the query first; without it the query is centred already. */
+  mean?: Float32Array;
+  heldOut?: HeldOutExample;
+  /** An adapter that is taken as absent. */
+  without?: number;
+  /** Share of the query's content that was exchanged for words nobody knows. */
+  exchanged?: number;
+}
+
+/** Best first. */
+export interface RankedAdapter {
+  adapterId: string;
+  /** Calibrated probability that this adapter is right, 0..1. */
+  probability: number;
+}
+
+interface AdapterRows {
+  from: number;
+  clusters: number;
+  to: number;
+}
+
+/** Adapters up to which every exemplar is compared. */
+const FEW_ADAPTERS = 8;
+const EXEMPLARS_OF_MANY = 24;
+/** Rows compared in the second stage. */
+const ROW_BUDGET_FEW = 192;
+const ROW_BUDGET_MANY = 96;
+
+/** All that one embedding decision needs, in memory and immutable; a change of adapters makes a new table. */
+export class RoutingTable {
+  readonly adapterIds: readonly string[];
+  readonly profiles: readonly AdapterProfile[];
+  readonly background: Background;
+  /** Weights of the head; `calibrateTable` sets them. */
+  weights: readonly number[] = WEIGHT_PRIOR.mean;
+  /** Expected calibration error of the head, cross-validated; null before calibration. */
+  calibrationError: number | null = null;
+  readonly #lexicon: Lexicon;
+  readonly #block: VectorBlock;
+  readonly #rows: AdapterRows[] = [];
+  readonly #rowBudget: number;
+  /** Scratch space of the preselection. */
+  readonly #scores: Float32Array;
+  /** How like general questions are to the nearest sub-centroid and exemplar: the zero of those features. */
+  #centroidZero = 0;
+  #exemplarZero = 0;
+
+  constructor(profiles: readonly AdapterProfile[], background: Background) {
+    this.profiles = [...profiles].sort((left, right) => (left.id < right.id ? -1 : 1));
+    this.adapterIds = this.profiles.map(({ id }) => id);
+    this.background = background;
+    const isFew = this.profiles.length <= FEW_ADAPTERS;
+    this.#rowBudget = isFew ? ROW_BUDGET_FEW : ROW_BUDGET_MANY;
+    this.#lexicon = new Lexicon(this.profiles.map(({ words }) => words));
+    const rows: Float32Array[] = this.profiles.map(({ mean }) => mean);
+    for (const { clusters, exemplars } of this.profiles) {
+      const from = rows.length;
+      rows.push(...clusters.centroids, ...exemplars.slice(0, isFew ? MAX_EXEMPLARS : EXEMPLARS_OF_MANY));
+      this.#rows.push({ from, clusters: clusters.centroids.length, to: rows.length });
+    }
+    this.#scores = new Float32Array(this.profiles.length);
+    this.#block = new VectorBlock(rows, background.mean.length);
+    this.#findZeros();
+  }
+
+  /** Exemplars of an adapter that are compared. */
+  exemplarCount(adapter: number): number {
+    const { from, clusters, to } = this.#rows[adapter]!;
+    return to - from - clusters;
+  }
+
+  /** Ranks the adapters for a query by the probability that they are right; those without a chance are left out. */
+  rank(text: string, vector: ArrayLike<number>): RankedAdapter[] {
+    const scored = this.score(vector, contentWordsOf(text), { mean: this.background.mean });
+    const probabilities = choiceProbabilities(
+      scored.map(({ features }) => features),
+      this.weights,
+    );
+    return scored
+      .map(({ adapter }, index) => ({ adapterId: this.adapterIds[adapter]!, probability: probabilities[index]! }))
+      .sort((left, right) => right.probability - left.probability || (left.adapterId < right.adapterId ? -1 : 1));
+  }
+
+  /** Features of the adapters that come into question for a query. */
+  score(query: ArrayLike<number>, words: readonly ContentWord[], options: ScoreOptions = {}): ScoredAdapter[] {
+    const { coverage, specificity } = this.#lexicon.match(words, options.heldOut);
+    let total = 0;
+    for (const { weight } of words) total += weight;
+    // An unrelated word takes its share of the vector's energy, and the cosine falls by the root.
+    const kept = Math.sqrt(1 - (options.exchanged ?? 0));
+    const scale = this.#block.setQuery(query, options.mean);
+    return this.#preselect(specificity, scale, options).map((adapter) => {
+      const [centroid, exemplar] = this.#similarities(adapter, scale, options.heldOut);
+      const matched = coverage[adapter]! * total;
+      return {
+        adapter,
+        features: [
+          1,
+          (kept * centroid - this.#centroidZero) / (1 - this.#centroidZero),
+          (kept * exemplar - this.#exemplarZero) / (1 - this.#exemplarZero),
+          coverage[adapter]!,
+          specificity[adapter]!,
+          matched / (matched + 1),
+        ],
+      };
+    });
+  }
+
+  /** The most promising adapters by their mean vector and their own words, as many as the row budget allows; at least two. */
+  #preselect(specificity: Float32Array, scale: number, { heldOut, without }: ScoreOptions): number[] {
+    const means = this.#block.multiply(0, this.profiles.length);
+    const scores = this.#scores;
+    for (let adapter = 0; adapter < scores.length; adapter++) {
+      let similarity = means[adapter]! * scale;
+      if (heldOut?.adapter === adapter) similarity = withoutItself(similarity, this.profiles[adapter]!.meanNorm);
+      scores[adapter] = adapter === without ? TAKEN : similarity + specificity[adapter]!;
+    }
+    const chosen: number[] = [];
+    for (let budget = this.#rowBudget; ; ) {
+      const best = indexOfLargest(scores);
+      if (scores.length === 0 || scores[best] === TAKEN) return chosen;
+      budget -= this.#rows[best]!.to - this.#rows[best]!.from;
+      if (budget < 0 && chosen.length >= 2) return chosen;
+      chosen.push(best);
+      scores[best] = TAKEN;
+    }
+  }
+
+  /** Cosine to the nearest sub-centroid and to the nearest exemplar. */
+  #similarities(adapter: number, scale: number, heldOut?: HeldOutExample): [number, number] {
+    const { from, clusters, to } = this.#rows[adapter]!;
+    const products = this.#block.multiply(from, to);
+    const held = heldOut?.adapter === adapter ? heldOut.example : -1;
+    let centroid = -1;
+    let exemplar = -1;
+    for (let row = from; row < from + clusters; row++) {
+      let similarity = products[row]! * scale;
+      if (held >= 0) similarity = this.#withoutHeld(adapter, row - from, held, similarity);
+      if (similarity > centroid) centroid = similarity;
+    }
+    for (let row = from + clusters; row < to; row++) {
+      if (row - from - clusters !== held && products[row]! * scale > exemplar) exemplar = products[row]! * scale;
+    }
+    return [centroid, exemplar];
+  }
+
+  #withoutHeld(adapter: number, cluster: number, held: number, similarity: number): number {
+    const { assignment, counts, norms } = this.profiles[adapter]!.clusters;
+    if (assignment[held] !== cluster) return similarity;
+    return counts[cluster] === 1 ? -1 : withoutItself(similarity, norms[cluster]!);
+  }
+
+  #findZeros(): void {
+    if (this.profiles.length === 0) return;
+    let centroids = 0;
+    let exemplars = 0;
+    for (const [index, vector] of this.background.vectors.entries()) {
+      const scored = this.score(vector, this.background.words[index]!);
+      centroids += Math.max(...scored.map(({ features }) => features[1]!));
+      exemplars += Math.max(...scored.map(({ features }) => features[2]!));
+    }
+    this.#centroidZero = centroids / this.background.vectors.length;
+    this.#exemplarZero = exemplars / this.background.vectors.length;
+  }
+}
+
+/** Below any score. */
+const TAKEN = Number.NEGATIVE_INFINITY;
+
+function indexOfLargest(values: Float32Array): number {
+  let largest = 0;
+  for (let index = 1; index < values.length; index++) if (values[index]! > values[largest]!) largest = index;
+  return largest;
+}
+
+/** The cosine of a unit vector and a sum of unit vectors that holds it, once it is taken out of the sum. */
+function withoutItself(cosine: number, norm: number): number {
+  const along = cosine * norm;
+  return (along - 1) / Math.sqrt(Math.max(1e-9, norm * norm - 2 * along + 1));
+}
