@@ -1,8 +1,93 @@
+import type { ColumnType, Generated, Kysely } from "kysely";
+import { sql } from "kysely";
 import type { Migration } from "kysely/migration";
 
+/** An embedder whose vectors are stored; a change of its name or its dimensions is a new row. */
+export interface CorpusEmbedderTable {
+  id: Generated<number>;
+  name: string;
+  dimensions: number;
+}
+
+/** A document as it was added; its text lives in its chunks. */
+export interface CorpusDocumentTable {
+  id: string;
+  /** SHA-256 over domain and normalised text. */
+  content_hash: string;
+  chunk_count: number;
+  created_at: ColumnType<Date, never, never>;
+}
+
+/** A searchable piece of a document, with what the filters ask for. */
+export interface CorpusChunkTable {
+  id: string;
+  document_id: string;
+  position: number;
+  content: string;
+  title: string | null;
+  document_type: string | null;
+  domain: string;
+  /** Text search configuration: english, german or simple. */
+  language: string;
+  source: string;
+  date: Date | null;
+  quality: number;
+  metadata: ColumnType<Record<string, unknown>, string, string>;
+  embedder_id: number | null;
+  /** Unit length; null where the text had no direction, or no embedder was given. */
+  embedding: number[] | null;
+}
+
 /** Tables of the corpus room; all live in the schema `clara`. */
-// biome-ignore lint/suspicious/noEmptyInterface: filled by its room
-export interface CorpusTables {}
+export interface CorpusTables {
+  corpus_embedder: CorpusEmbedderTable;
+  corpus_document: CorpusDocumentTable;
+  corpus_chunk: CorpusChunkTable;
+}
 
 /** In order; never edit one that was published, add the next. */
-export const corpusMigrations: Record<string, Migration> = {};
+export const corpusMigrations: Record<string, Migration> = {
+  "006-corpus": {
+    async up(db: Kysely<unknown>): Promise<void> {
+      await sql`
+        create table clara.corpus_embedder (
+          id integer primary key generated always as identity,
+          name text not null,
+          dimensions integer not null check (dimensions >= 1),
+          unique (name, dimensions)
+        )`.execute(db);
+      await sql`
+        create table clara.corpus_document (
+          id text primary key,
+          content_hash text not null unique,
+          chunk_count integer not null,
+          created_at timestamptz not null default now()
+        )`.execute(db);
+      // Vectors are real[], which every Postgres has; where pgvector is there, queries and indexes cast them to its type.
+      await sql`
+        create table clara.corpus_chunk (
+          id text primary key,
+          document_id text not null references clara.corpus_document (id) on delete cascade,
+          position integer not null,
+          content text not null,
+          title text,
+          document_type text,
+          domain text not null,
+          language regconfig not null,
+          source text not null,
+          date timestamptz,
+          quality double precision not null,
+          metadata jsonb not null,
+          embedder_id integer references clara.corpus_embedder (id),
+          embedding real[],
+          search tsvector generated always as (
+            setweight(to_tsvector(language, coalesce(title, '')), 'A') || setweight(to_tsvector(language, content), 'D')
+          ) stored
+        )`.execute(db);
+      await sql`create index corpus_chunk_search on clara.corpus_chunk using gin (search)`.execute(db);
+      await sql`create index corpus_chunk_document on clara.corpus_chunk (document_id, position)`.execute(db);
+      await sql`create index corpus_chunk_embedder on clara.corpus_chunk (embedder_id)`.execute(db);
+      await sql`create index corpus_chunk_domain on clara.corpus_chunk (domain)`.execute(db);
+    },
+  },
+};

@@ -1,0 +1,236 @@
+import { sql } from "kysely";
+import { AbortedError, ConfigurationError } from "../errors.js";
+import type { Executor, Store } from "../store/store.js";
+import type { AddDocumentsResult, CallOptions, DocumentInput, Embedder } from "../types/index.js";
+import { type ReadyDocument, readDocument } from "./document-input.js";
+import { buildVectorIndex, embedderIdOf, embedUnit } from "./embeddings.js";
+import type { QualityChecker } from "./quality-checker.js";
+
+/** Documents that are embedded and written together. */
+const DOCUMENTS_PER_BATCH = 64;
+/** Texts per call of the embedder, and rows per statement. */
+const CHUNKS_PER_CALL = 128;
+/** From this many chunks on, exact search gives way to an index. */
+const INDEX_FROM_CHUNKS = 10_000;
+
+/** How far `addDocuments` or `reembed` is. */
+export interface CorpusProgress {
+  /** Documents (or chunks, for `reembed`) seen so far. */
+  received: number;
+  added: number;
+  skipped: number;
+  rejected: number;
+}
+
+/** Options of `addDocuments` and `reembed`. */
+export interface CorpusOptions extends CallOptions {
+  onProgress?: (progress: CorpusProgress) => void;
+}
+
+/** What a corpus holds. */
+export interface CorpusStatistics {
+  documents: number;
+  chunks: number;
+  /** Chunks by the embedder of their vectors; the empty name counts those without a vector. */
+  chunksByEmbedder: Record<string, number>;
+}
+
+/** Texts in the store: cut into chunks, embedded, found again by the hash of their content. */
+export class Corpus {
+  readonly #store: Store;
+  readonly #embedder: Embedder | undefined;
+  readonly #quality: QualityChecker;
+  readonly #indexFromChunks: number;
+
+  constructor(parts: { store: Store; embedder?: Embedder; quality: QualityChecker; indexFromChunks?: number }) {
+    this.#store = parts.store;
+    this.#embedder = parts.embedder;
+    this.#quality = parts.quality;
+    this.#indexFromChunks = parts.indexFromChunks ?? INDEX_FROM_CHUNKS;
+  }
+
+  /**
+   * Adds documents batch by batch; each batch is one transaction, so an abort or a failing embedder keeps the batches before it. A document whose id is there with another text replaces it; one whose
+   * text is there in the same domain is skipped.
+   */
+  async addDocuments(
+    documents: AsyncIterable<DocumentInput> | Iterable<DocumentInput>,
+    options: CorpusOptions = {},
+  ): Promise<AddDocumentsResult> {
+    const result: AddDocumentsResult = { added: 0, skipped: 0, rejected: [] };
+    let received = 0;
+    let batch = new Map<string, ReadyDocument>();
+    const flush = async (): Promise<void> => {
+      if (batch.size > 0) {
+        const added = await this.#write([...batch.values()], options.signal);
+        result.added += added;
+        result.skipped += batch.size - added;
+        batch = new Map();
+      }
+      options.onProgress?.({ received, added: result.added, skipped: result.skipped, rejected: result.rejected.length });
+    };
+    for await (const document of documents) {
+      if (options.signal?.aborted) throw new AbortedError();
+      const ready = await readDocument(document, this.#quality, options.signal);
+      if ("reason" in ready) result.rejected.push({ index: received, reason: ready.reason });
+      else {
+        // A later version of a document in the same batch has to find the earlier one in the table.
+        if (batch.has(ready.id)) await flush();
+        batch.set(ready.id, ready);
+      }
+      received += 1;
+      if (batch.size === DOCUMENTS_PER_BATCH) await flush();
+    }
+    await flush();
+    if (result.added > 0) await this.#indexIfLarge();
+    return result;
+  }
+
+  /** Takes documents and their chunks away; gives how many were there. */
+  async removeDocuments(ids: readonly string[], { signal }: CallOptions = {}): Promise<number> {
+    if (signal?.aborted) throw new AbortedError();
+    if (ids.length === 0) return 0;
+    const removed = await this.#store.db
+      .deleteFrom("corpus_document")
+      .where("id", "in", [...ids])
+      .returning("id")
+      .execute();
+    return removed.length;
+  }
+
+  /** Embeds every chunk that has no vector of the present embedder, after a change of it. @throws ConfigurationError without an embedder */
+  async reembed(options: CorpusOptions = {}): Promise<{ embedded: number }> {
+    const embedder = this.#embedder;
+    if (!embedder) throw new ConfigurationError("config_invalid", "There is no embedder to embed with. Give the DatasetManager one.");
+    const [probe] = await embedUnit(embedder, ["dimension"], { signal: options.signal });
+    const dimensions = probe?.length ?? embedder.dimensions;
+    const embedderId = await embedderIdOf(this.#store.db, embedder.name, dimensions);
+    let embedded = 0;
+    for (;;) {
+      if (options.signal?.aborted) throw new AbortedError();
+      const chunks = await this.#store.db
+        .selectFrom("corpus_chunk")
+        .select(["id", "title", "content"])
+        .where((where) => where.or([where("embedder_id", "is", null), where("embedder_id", "!=", embedderId)]))
+        .orderBy("id")
+        .limit(CHUNKS_PER_CALL)
+        .execute();
+      if (chunks.length === 0) break;
+      const vectors = await embedUnit(embedder, chunks.map(textToEmbed), { signal: options.signal });
+      await this.#store.db.transaction().execute(async (transaction) => {
+        for (const [index, chunk] of chunks.entries()) {
+          const set = { embedder_id: embedderId, embedding: vectors[index] ?? null };
+          await transaction.updateTable("corpus_chunk").set(set).where("id", "=", chunk.id).execute();
+        }
+      });
+      embedded += chunks.length;
+      options.onProgress?.({ received: embedded, added: embedded, skipped: 0, rejected: 0 });
+    }
+    await this.#indexIfLarge();
+    return { embedded };
+  }
+
+  /** Counts what is there. */
+  async statistics({ signal }: CallOptions = {}): Promise<CorpusStatistics> {
+    if (signal?.aborted) throw new AbortedError();
+    const { db } = this.#store;
+    const documents = await db
+      .selectFrom("corpus_document")
+      .select((row) => row.fn.countAll<string>().as("count"))
+      .executeTakeFirstOrThrow();
+    const chunks = await db
+      .selectFrom("corpus_chunk")
+      .leftJoin("corpus_embedder", "corpus_embedder.id", "corpus_chunk.embedder_id")
+      .select((row) => ["corpus_embedder.name", row.fn.countAll<string>().as("count")])
+      .groupBy("corpus_embedder.name")
+      .execute();
+    const chunksByEmbedder: Record<string, number> = {};
+    for (const row of chunks) chunksByEmbedder[row.name ?? ""] = Number(row.count);
+    return { documents: Number(documents.count), chunks: chunks.reduce((sum, row) => sum + Number(row.count), 0), chunksByEmbedder };
+  }
+
+  async #write(documents: ReadyDocument[], signal?: AbortSignal): Promise<number> {
+    const fresh = await this.#leaveOutKnown(documents);
+    if (fresh.length === 0) return 0;
+    const chunks = fresh.flatMap((document) => document.chunks.map((chunk, position) => ({ ...chunk, document, position })));
+    const vectors = await this.#embed(
+      chunks.map((chunk) => textToEmbed({ title: chunk.document.title, content: chunk.content })),
+      signal,
+    );
+    return this.#store.db.transaction().execute(async (transaction) => {
+      // One writer at a time: two batches with the same texts in another order would wait for each other for ever.
+      await sql`select pg_advisory_xact_lock(hashtextextended('clara.corpus', 0))`.execute(transaction);
+      const dimensions = vectors?.find((vector) => vector !== null)?.length;
+      const embedderId = this.#embedder && dimensions ? await embedderIdOf(transaction, this.#embedder.name, dimensions) : null;
+      const written = new Set<ReadyDocument>();
+      for (const document of fresh) if (await insertDocument(transaction, document)) written.add(document);
+      const rows = chunks.flatMap(({ document, position, content, quality }, index) => {
+        if (!written.has(document)) return [];
+        const { title, documentType, domain, language, source, date, metadata } = document;
+        const common = { title, document_type: documentType, domain, language, source, date, metadata: JSON.stringify(metadata) };
+        const place = { id: `${document.id}#${position}`, document_id: document.id, position, content, quality };
+        return [{ ...place, ...common, embedder_id: embedderId, embedding: vectors?.[index] ?? null }];
+      });
+      for (let start = 0; start < rows.length; start += CHUNKS_PER_CALL) {
+        if (signal?.aborted) throw new AbortedError();
+        await transaction
+          .insertInto("corpus_chunk")
+          .values(rows.slice(start, start + CHUNKS_PER_CALL))
+          .execute();
+      }
+      return written.size;
+    });
+  }
+
+  /** Known texts are left out before the embedder sees them; the transaction decides finally. */
+  async #leaveOutKnown(documents: ReadyDocument[]): Promise<ReadyDocument[]> {
+    const hashes = new Set<string>();
+    const distinct = documents.filter(({ contentHash }) => !hashes.has(contentHash) && hashes.add(contentHash));
+    const known = await this.#store.db
+      .selectFrom("corpus_document")
+      .select(["id", "content_hash"])
+      .where("content_hash", "in", [...hashes])
+      .execute();
+    const knownHashes = new Set(known.map((row) => row.content_hash));
+    return distinct.filter(({ contentHash }) => !knownHashes.has(contentHash));
+  }
+
+  async #embed(texts: readonly string[], signal?: AbortSignal): Promise<(number[] | null)[] | null> {
+    if (!this.#embedder) return null;
+    const vectors: (number[] | null)[] = [];
+    for (let start = 0; start < texts.length; start += CHUNKS_PER_CALL) {
+      vectors.push(...(await embedUnit(this.#embedder, texts.slice(start, start + CHUNKS_PER_CALL), { signal })));
+    }
+    return vectors;
+  }
+
+  async #indexIfLarge(): Promise<void> {
+    const { db, capabilities } = this.#store;
+    if (!this.#embedder || !capabilities.vector) return;
+    const rows = await db
+      .selectFrom("corpus_chunk")
+      .innerJoin("corpus_embedder", "corpus_embedder.id", "corpus_chunk.embedder_id")
+      .select((row) => ["corpus_embedder.id", "corpus_embedder.dimensions", row.fn.countAll<string>().as("count")])
+      .where("corpus_embedder.name", "=", this.#embedder.name)
+      .groupBy(["corpus_embedder.id", "corpus_embedder.dimensions"])
+      .execute();
+    for (const row of rows) if (Number(row.count) >= this.#indexFromChunks) await buildVectorIndex(db, row.id, row.dimensions);
+  }
+}
+
+/** The title tells what a chunk in the middle of a document is about. */
+function textToEmbed(chunk: { title: string | null; content: string }): string {
+  return chunk.title ? `${chunk.title}\n${chunk.content}` : chunk.content;
+}
+
+/** False where another writer was first with the same text. */
+async function insertDocument(transaction: Executor, document: ReadyDocument): Promise<boolean> {
+  await transaction.deleteFrom("corpus_document").where("id", "=", document.id).where("content_hash", "!=", document.contentHash).execute();
+  const inserted = await transaction
+    .insertInto("corpus_document")
+    .values({ id: document.id, content_hash: document.contentHash, chunk_count: document.chunks.length })
+    .onConflict((conflict) => conflict.doNothing())
+    .returning("id")
+    .executeTakeFirst();
+  return inserted !== undefined;
+}

@@ -1,0 +1,397 @@
+import type { ReadableStream } from "node:stream/web";
+import { z } from "zod";
+import { AbortedError, ConfigurationError, ValidationError } from "../errors.js";
+import type { Executor, Store } from "../store/store.js";
+import {
+  type AddDocumentsResult,
+  type CallOptions,
+  type Dataset,
+  DatasetItem,
+  type DocumentInput,
+  type Embedder,
+  type FeedbackInput,
+  type Logger,
+  type PreparedData,
+  SearchQuery,
+  type SearchResult,
+  Slug,
+  type SplitName,
+} from "../types/index.js";
+import { analyzeItems, type DatasetAnalysis } from "./analysis.js";
+import type { TextClassifier } from "./checks/profanity.js";
+import { Corpus, type CorpusOptions, type CorpusStatistics } from "./corpus.js";
+import { type ExportOptions, exportItems, parseExportOptions } from "./export/export-dataset.js";
+import { type PrepareOptions, prepareCandidates, toCandidates } from "./preparation.js";
+import { QualityChecker, type QualityOptions } from "./quality-checker.js";
+import { type DatasetFilter, DatasetRegistry } from "./registry.js";
+import { fromFeedback, type TrainingSource } from "./sample-input.js";
+import { HybridSearch } from "./search.js";
+import { StatisticsCollector } from "./statistics.js";
+import { estimateTokens, type Tokenizer } from "./tokenizer.js";
+
+/** Options of `DatasetManager`. */
+export interface DatasetManagerOptions {
+  store: Store;
+  /** Makes vectors of texts; without one only keyword search works. */
+  embedder?: Embedder;
+  /** Judges profanity; default: German and English word lists. */
+  profanity?: TextClassifier;
+  /** Counts tokens as the base model does; without one they are estimated, and results say so. */
+  tokenizer?: Tokenizer;
+  /** Bounds of the quality checks. `domainRelevance: true` compares samples with the corpus of their domain; default false. */
+  quality?: Pick<QualityOptions, "minLength" | "maxLength" | "minScore"> & { domainRelevance?: boolean };
+  /** Names what uses a dataset (`job <id>`, `cycle <id>`), so that `delete` refuses; default: nothing does. */
+  references?: (id: string) => Promise<string[]>;
+  logger?: Logger;
+}
+
+/** What `create` makes a dataset of: one of `samples`, `items`, `query`, `feedback`. */
+export interface DatasetInput {
+  /** 3..100 characters; a name that is there already gets its next version. */
+  name: string;
+  description?: string;
+  domain?: string;
+  /** Prepared first (filtered, deduplicated, split). */
+  samples?: readonly TrainingSource[];
+  /** Rows that are prepared already, taken as they stand. */
+  items?: readonly DatasetItem[];
+  /** The search whose results become samples. */
+  query?: SearchQuery;
+  /** Feedback that becomes samples: corrections and thumbs up to imitate, thumbs down as preferences. */
+  feedback?: readonly FeedbackInput[];
+  lineage?: Dataset["lineage"];
+  preparation?: PrepareOptions;
+}
+
+const Header = z.object({
+  name: z.string().trim().min(3).max(100),
+  description: z.string().max(10_000).optional(),
+  domain: Slug.optional(),
+});
+
+/**
+ * Collects texts, searches them, judges and prepares training data, and keeps immutable, versioned datasets.
+ * @example
+ * ```ts
+ * const datasets = new DatasetManager({ store: await openStore() });
+ * const dataset = await datasets.create({ name: "office", samples: [{ prompt: "Wo ist das Büro?", response: "Im ersten Stock." }] });
+ * for await (const item of datasets.items(dataset.id)) console.log(item.split, item.sample.prompt);
+ * ```
+ */
+export class DatasetManager {
+  /** The checks that samples go through; also for use on its own. */
+  readonly quality: QualityChecker;
+  readonly #registry: DatasetRegistry;
+  readonly #corpus: Corpus;
+  readonly #search: HybridSearch;
+  readonly #tokenizer: Tokenizer | undefined;
+  readonly #references: (id: string) => Promise<string[]>;
+  readonly #logger: Logger | undefined;
+
+  constructor(options: DatasetManagerOptions) {
+    if (!options?.store)
+      throw new ConfigurationError("config_invalid", "DatasetManager needs a store: new DatasetManager({ store: await openStore() }).");
+    const { store, embedder, profanity, quality: { domainRelevance, ...bounds } = {} } = options;
+    this.#search = new HybridSearch({ store, embedder });
+    this.quality = new QualityChecker({
+      ...bounds,
+      profanity,
+      ...(domainRelevance ? { domainRelevance: this.#relevance.bind(this) } : {}),
+    });
+    this.#corpus = new Corpus({ store, embedder, quality: this.quality });
+    this.#registry = new DatasetRegistry(store);
+    this.#tokenizer = options.tokenizer;
+    this.#references = options.references ?? (async () => []);
+    this.#logger = options.logger;
+  }
+
+  /**
+   * Adds documents to the corpus: cut into chunks, judged, embedded, searchable when it resolves. What is refused comes back with its index and reason.
+   * An abort keeps the batches (of 64 documents) that were written.
+   * @example
+   * ```ts
+   * await datasets.addDocuments([{ title: "Photovoltaik", content: text, domain: "recht" }], { onProgress: ({ received }) => show(received) });
+   * ```
+   */
+  async addDocuments(
+    documents: AsyncIterable<DocumentInput> | Iterable<DocumentInput>,
+    options: CorpusOptions = {},
+  ): Promise<AddDocumentsResult> {
+    const result = await this.#corpus.addDocuments(documents, options);
+    this.#logger?.info({ added: result.added, skipped: result.skipped, rejected: result.rejected.length }, "documents added");
+    return result;
+  }
+
+  /**
+   * Takes documents out of the corpus; gives how many were there.
+   * @example
+   * ```ts
+   * await datasets.removeDocuments(["law-17"]); // 1
+   * ```
+   */
+  async removeDocuments(ids: readonly string[], options: CallOptions = {}): Promise<number> {
+    return this.#corpus.removeDocuments(ids, options);
+  }
+
+  /**
+   * Embeds the texts that have no vector of the present embedder; needed once after the embedder was changed or added.
+   * @example
+   * ```ts
+   * await datasets.reembed({ onProgress: ({ received }) => show(received) });
+   * ```
+   */
+  async reembed(options: CorpusOptions = {}): Promise<{ embedded: number }> {
+    return this.#corpus.reembed(options);
+  }
+
+  /**
+   * Counts documents and chunks of the corpus, chunks also by embedder.
+   * @example
+   * ```ts
+   * (await datasets.corpusStatistics()).documents; // 1200
+   * ```
+   */
+  async corpusStatistics(options: CallOptions = {}): Promise<CorpusStatistics> {
+    return this.#corpus.statistics(options);
+  }
+
+  /**
+   * Searches the corpus; best first. Default legs: vector and keyword, only keyword where there is no embedder. A leg that was asked for and is not there is
+   * an error, never a shorter search.
+   * @throws ValidationError `input_invalid`; ClaraError `capability_missing` (graph; vector without embedder; vectors of another embedder: call `reembed`)
+   * @example
+   * ```ts
+   * const results = await datasets.search({ queryText: "Genehmigung für Photovoltaik", topK: 10, filters: { domain: "recht", minQuality: 0.5 } });
+   * ```
+   */
+  async search(query: SearchQuery, options: CallOptions = {}): Promise<SearchResult[]> {
+    return this.#search.search(query, options);
+  }
+
+  /**
+   * Filters, deduplicates, counts and splits samples or search results; each one ends in one split or in `report.removed` with its reason, whatever the order of the input.
+   * A search result becomes a sample by its title (prompt) and text (answer).
+   * @throws ValidationError `input_invalid`; `dataset_too_small` only with `holdout.required`
+   * @example
+   * ```ts
+   * const { items, report } = await datasets.prepareTrainingData(samples, { maxLength: 512, minQualityScore: 0.5 });
+   * ```
+   */
+  async prepareTrainingData(
+    sources: readonly TrainingSource[],
+    options: PrepareOptions = {},
+    callOptions: CallOptions = {},
+  ): Promise<PreparedData> {
+    const parts = { quality: this.quality, tokenizer: this.#tokenizer };
+    return prepareCandidates(
+      toCandidates(requireArray("samples", sources), options.domain),
+      this.#withDefaults(options),
+      parts,
+      callOptions,
+    );
+  }
+
+  /**
+   * Makes an immutable dataset: the next version of its name, or the version that has the same rows already. With `transaction` it becomes visible when that one commits.
+   * @throws ValidationError `input_invalid`, `dataset_empty` (with the reasons), `dataset_too_small`
+   * @example
+   * ```ts
+   * const dataset = await datasets.create({ name: "office", domain: "office", samples });
+   * dataset.splits; // { train: 80, recall: 20, generalisation: 2, preference: 5 }
+   * ```
+   */
+  async create(input: DatasetInput, options: CallOptions & { transaction?: Executor } = {}): Promise<Dataset> {
+    if (options.signal?.aborted) throw new AbortedError();
+    const header = Header.safeParse(input);
+    if (!header.success) {
+      const issue = header.error.issues[0];
+      const field = issue?.path.join(".") ?? "";
+      throw new ValidationError("input_invalid", `The dataset's ${field} is invalid: ${issue?.message}.`, { details: { field } });
+    }
+    const { name, description, domain } = header.data;
+    const preparation = this.#withDefaults({
+      ...input.preparation,
+      ...(domain === undefined ? {} : { domain: input.preparation?.domain ?? domain }),
+    });
+    const { prepared, lineage, isPrepared } = await this.#collect(input, preparation, options.signal);
+    if (prepared.items.length === 0) throw emptyDataset(name, prepared.report);
+    const dataset = await this.#registry.create(
+      {
+        name,
+        description,
+        domain,
+        items: prepared.items,
+        statistics: prepared.statistics,
+        lineage: { ...lineage, ...input.lineage },
+        preparation: isPrepared ? undefined : { options: preparation as Record<string, unknown>, report: prepared.report },
+      },
+      options,
+    );
+    this.#logger?.info({ datasetId: dataset.id, name, version: dataset.version, rows: dataset.statistics.samples }, "dataset created");
+    return dataset;
+  }
+
+  /**
+   * One dataset. @throws NotFoundError `dataset_not_found`
+   * @example
+   * ```ts
+   * (await datasets.get(id)).splits.train; // 80
+   * ```
+   */
+  async get(id: string, options: CallOptions & { transaction?: Executor } = {}): Promise<Dataset> {
+    return this.#registry.get(id, options);
+  }
+
+  /**
+   * Datasets, newest first.
+   * @example
+   * ```ts
+   * const [latest] = await datasets.list({ name: "office", limit: 1 });
+   * ```
+   */
+  async list(filter: DatasetFilter = {}, options: CallOptions = {}): Promise<Dataset[]> {
+    return this.#registry.list(filter, options);
+  }
+
+  /**
+   * The rows of a dataset in a fixed order, read in batches of 500. @throws NotFoundError `dataset_not_found`
+   * @example
+   * ```ts
+   * for await (const { sample } of datasets.items(id, { split: "train" })) console.log(sample.prompt);
+   * ```
+   */
+  items(id: string, options: CallOptions & { split?: SplitName } = {}): AsyncIterable<DatasetItem> {
+    return this.#registry.items(id, options);
+  }
+
+  /**
+   * Deletes a dataset: its rows go, its version number is never given again. @throws ConflictError `dataset_in_use`; NotFoundError `dataset_not_found`
+   * @example
+   * ```ts
+   * await datasets.delete(id);
+   * ```
+   */
+  async delete(id: string, options: CallOptions = {}): Promise<void> {
+    await this.#registry.get(id, options);
+    await this.#registry.delete(id, await this.#references(id), options);
+  }
+
+  /**
+   * Takes a person's rows out of every dataset; gives the datasets that had some. Their versions and hashes stay on record.
+   * @example
+   * ```ts
+   * const { datasetIds } = await datasets.eraseSubject("user-17");
+   * ```
+   */
+  async eraseSubject(
+    subjectId: string,
+    options: CallOptions & { transaction?: Executor } = {},
+  ): Promise<{ datasetIds: string[]; items: number }> {
+    return this.#registry.eraseSubject(subjectId, options);
+  }
+
+  /**
+   * Statistics and quality of a dataset's rows, judged anew, with reasons. @throws NotFoundError `dataset_not_found`
+   * @example
+   * ```ts
+   * const { quality, contradictions } = await datasets.analyze(id);
+   * ```
+   */
+  async analyze(id: string, options: CallOptions = {}): Promise<DatasetAnalysis> {
+    const dataset = await this.#registry.get(id, options);
+    const preparation = await this.#registry.preparationOf(id, options);
+    return analyzeItems(dataset, preparation, this.items(id, options), { quality: this.quality, tokenizer: this.#tokenizer }, options);
+  }
+
+  /**
+   * Writes a dataset as JSON lines, CSV or Parquet: to `path` (whole or not at all; gives the absolute path), or as a stream without it. People are named only with `includeSubjects`.
+   * @throws ValidationError for an unknown format or folder; NotFoundError; StorageError `disk_full`, `store_unavailable`
+   * @example
+   * ```ts
+   * const path = await datasets.export(id, { format: "jsonl", path: "office.jsonl" });
+   * const stream = await datasets.export(id, { format: "parquet" });
+   * ```
+   */
+  async export(id: string, exportOptions: ExportOptions & { path: string }, options?: CallOptions): Promise<string>;
+  async export(id: string, exportOptions: ExportOptions & { path?: undefined }, options?: CallOptions): Promise<ReadableStream<Uint8Array>>;
+  async export(id: string, exportOptions: ExportOptions, options?: CallOptions): Promise<string | ReadableStream<Uint8Array>>;
+  async export(id: string, exportOptions: ExportOptions, options: CallOptions = {}): Promise<string | ReadableStream<Uint8Array>> {
+    const parsed = parseExportOptions(exportOptions);
+    await this.#registry.get(id, options);
+    return exportItems(this.items(id, { split: parsed.split, signal: options.signal }), parsed, options);
+  }
+
+  async #collect(
+    input: DatasetInput,
+    preparation: PrepareOptions,
+    signal?: AbortSignal,
+  ): Promise<{ prepared: PreparedData; lineage: Dataset["lineage"]; isPrepared: boolean }> {
+    const given = (["samples", "items", "query", "feedback"] as const).filter((field) => input[field] !== undefined);
+    if (given.length !== 1) {
+      const problem = given.length === 0 ? "none was given" : `${given.join(" and ")} were given`;
+      throw new ValidationError("input_invalid", `Give exactly one of samples, items, query, feedback; ${problem}.`, {
+        details: { given },
+      });
+    }
+    if (input.items) return { prepared: await this.#asPrepared(requireArray("items", input.items)), lineage: {}, isPrepared: true };
+    if (input.feedback) {
+      const candidates = requireArray("feedback", input.feedback).map((feedback, index) =>
+        fromFeedback(feedback, index, preparation.domain),
+      );
+      const prepared = await prepareCandidates(candidates, preparation, { quality: this.quality, tokenizer: this.#tokenizer }, { signal });
+      return { prepared, lineage: { feedbackIds: candidates.length }, isPrepared: false };
+    }
+    const sources = input.query ? await this.search(input.query, { signal }) : input.samples!;
+    return {
+      prepared: await this.prepareTrainingData(sources, preparation, { signal }),
+      lineage: input.query ? { query: JSON.stringify(SearchQuery.parse(input.query)) } : {},
+      isPrepared: false,
+    };
+  }
+
+  async #asPrepared(items: readonly DatasetItem[]): Promise<PreparedData> {
+    const statistics = new StatisticsCollector();
+    for (const [index, item] of items.entries()) {
+      const parsed = DatasetItem.safeParse(item);
+      if (!parsed.success) {
+        const field = parsed.error.issues[0]?.path.join(".") ?? "";
+        throw new ValidationError("input_invalid", `Item ${index} is invalid at ${field}: ${parsed.error.issues[0]?.message}.`, {
+          details: { index, field },
+        });
+      }
+      const text = `${item.sample.prompt}\n${item.sample.response}`;
+      statistics.add(item, this.#tokenizer ? ((await this.#tokenizer.count([text]))[0] ?? 0) : estimateTokens(text));
+    }
+    return {
+      items: [...items],
+      report: { received: items.length, kept: items.length, removed: [] },
+      statistics: statistics.result(this.#tokenizer === undefined),
+    };
+  }
+
+  #withDefaults(options: PrepareOptions): PrepareOptions {
+    return { ...options, minQualityScore: options.minQualityScore ?? this.quality.minScore };
+  }
+
+  /** Best match of a text among the domain's documents; null where there are none. */
+  async #relevance(text: string, domain: string, options?: CallOptions): Promise<number | null> {
+    const [best] = await this.search({ queryText: text.slice(0, 8192), topK: 1, filters: { domain } }, options);
+    if (best) return best.score;
+    const { chunks } = await this.#corpus.statistics(options);
+    return chunks === 0 ? null : 0;
+  }
+}
+
+function requireArray<T>(field: string, value: readonly T[]): readonly T[] {
+  if (Array.isArray(value)) return value;
+  throw new ValidationError("input_invalid", `${field} must be an array.`, { details: { field } });
+}
+
+function emptyDataset(name: string, report: PreparedData["report"]): ValidationError {
+  const reasons = [...new Set(report.removed.map(({ reason }) => reason.split(":", 1)[0]!))];
+  const why =
+    report.received === 0 ? "there is nothing to make it of" : `all ${report.received} samples were removed (${reasons.join(", ")})`;
+  return new ValidationError("dataset_empty", `The dataset ${JSON.stringify(name)} would be empty: ${why}.`, {
+    details: { name, received: report.received, reasons, removed: report.removed.slice(0, 20) },
+  });
+}

@@ -1,0 +1,79 @@
+import { DEFAULT_DOMAIN, DocumentInput } from "../types/index.js";
+import { findEncodingFault } from "./checks/encoding.js";
+import { chunkText } from "./chunking.js";
+import { detectLanguage } from "./language.js";
+import type { QualityChecker } from "./quality-checker.js";
+import { hashOf, normaliseText, tokensOf } from "./text-normalisation.js";
+
+/** Longest document, in characters: a book of a thousand pages. Longer ones are rejected before anything reads them. */
+export const MAX_DOCUMENT_LENGTH = 2_000_000;
+
+/** A document that can be stored: cut into chunks, with its language and the quality of each chunk. */
+export interface ReadyDocument {
+  id: string;
+  contentHash: string;
+  title: string | null;
+  documentType: string | null;
+  domain: string;
+  language: string;
+  source: string;
+  date: Date | null;
+  metadata: Record<string, unknown>;
+  chunks: { content: string; quality: number }[];
+}
+
+/** Checks one document and cuts it; the reason where it is refused. A short text is kept with a low quality, what is unreadable is not. */
+export async function readDocument(
+  input: unknown,
+  quality: QualityChecker,
+  signal?: AbortSignal,
+): Promise<ReadyDocument | { reason: string }> {
+  const length = (input as { content?: unknown } | null)?.content;
+  if (typeof length === "string" && length.length > MAX_DOCUMENT_LENGTH) {
+    return { reason: `too_large: ${length.length} characters; at most ${MAX_DOCUMENT_LENGTH}. Cut it into several documents` };
+  }
+  const parsed = DocumentInput.safeParse(input);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    return { reason: `invalid: ${issue?.path.join(".") || "document"}: ${issue?.message ?? "wrong shape"}` };
+  }
+  const document = parsed.data;
+  const metadata = document.metadata ?? {};
+  for (const text of [
+    document.content,
+    document.id ?? "",
+    document.title ?? "",
+    document.documentType ?? "",
+    document.source ?? "",
+    ...textsWithin(metadata),
+  ]) {
+    const fault = findEncodingFault(text);
+    if (fault) return { reason: `encoding: ${fault}` };
+  }
+  if (!tokensOf(document.content).some((token) => /[\p{L}\p{N}]/u.test(token))) return { reason: "empty: the text has no letter or digit" };
+  const domain = document.domain ?? DEFAULT_DOMAIN;
+  const contentHash = hashOf("document", domain, normaliseText(document.content));
+  const chunks: ReadyDocument["chunks"] = [];
+  for (const content of chunkText(document.content, quality.maxLength)) {
+    const report = await quality.check({ prompt: "", response: content }, { kind: "document", signal });
+    chunks.push({ content, quality: report.score });
+  }
+  return {
+    id: document.id ?? `document_${contentHash.slice(0, 32)}`,
+    contentHash,
+    title: document.title ?? null,
+    documentType: document.documentType ?? null,
+    domain,
+    language: document.language ?? detectLanguage(document.content),
+    source: document.source ?? "corpus",
+    date: document.date === undefined ? null : new Date(document.date),
+    metadata,
+    chunks,
+  };
+}
+
+function textsWithin(value: unknown): string[] {
+  if (typeof value === "string") return [value];
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) => [key, ...textsWithin(inner)]);
+}

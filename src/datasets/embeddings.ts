@@ -1,0 +1,57 @@
+import { sql } from "kysely";
+import { EngineError } from "../errors.js";
+import type { Executor } from "../store/store.js";
+import type { CallOptions, Embedder } from "../types/index.js";
+
+/** Embeds texts and brings the vectors to unit length; null for a text without direction (all zeros). */
+export async function embedUnit(embedder: Embedder, texts: readonly string[], options: CallOptions = {}): Promise<(number[] | null)[]> {
+  if (texts.length === 0) return [];
+  const vectors = await embedder.embed(texts, options);
+  const dimensions = vectors[0]?.length ?? 0;
+  const isSound =
+    vectors.length === texts.length && vectors.every((vector) => vector.length === dimensions && vector.every(Number.isFinite));
+  if (!isSound || dimensions === 0) {
+    const message = `The embedder ${embedder.name} gave ${vectors.length} vectors of ${dimensions} numbers for ${texts.length} texts, or numbers that are not finite.`;
+    throw new EngineError("engine_response_invalid", message, { details: { embedder: embedder.name } });
+  }
+  return vectors.map((vector) => {
+    const length = Math.hypot(...vector);
+    return length > 0 ? vector.map((value) => value / length) : null;
+  });
+}
+
+/** The number under which an embedder's vectors are stored; made where it is new. */
+export async function embedderIdOf(executor: Executor, name: string, dimensions: number): Promise<number> {
+  await executor
+    .insertInto("corpus_embedder")
+    .values({ name, dimensions })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
+  const row = await executor
+    .selectFrom("corpus_embedder")
+    .select("id")
+    .where("name", "=", name)
+    .where("dimensions", "=", dimensions)
+    .executeTakeFirstOrThrow();
+  return row.id;
+}
+
+/** pgvector's indexes reach up to 2,000 dimensions as `vector` and 4,000 as `halfvec`. */
+export function vectorTypeOf(dimensions: number): { type: "vector" | "halfvec"; canBeIndexed: boolean } {
+  return dimensions <= 2000 ? { type: "vector", canBeIndexed: true } : { type: "halfvec", canBeIndexed: dimensions <= 4000 };
+}
+
+/** Name of the index over the vectors of one embedder. */
+export function vectorIndexName(embedderId: number): string {
+  return `corpus_chunk_embedding_${embedderId}`;
+}
+
+/** Builds the HNSW index over one embedder's vectors where there is none yet (some seconds for 10,000 chunks). */
+export async function buildVectorIndex(executor: Executor, embedderId: number, dimensions: number): Promise<void> {
+  const { type, canBeIndexed } = vectorTypeOf(dimensions);
+  if (!canBeIndexed) return;
+  await sql`
+    create index if not exists ${sql.ref(vectorIndexName(embedderId))} on clara.corpus_chunk
+    using hnsw ((embedding::${sql.raw(type)}(${sql.lit(dimensions)})) ${sql.raw(`${type}_cosine_ops`)})
+    where embedder_id = ${sql.lit(embedderId)}`.execute(executor);
+}

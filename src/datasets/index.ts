@@ -1,0 +1,13 @@
+export type { CheckSummary, DatasetAnalysis } from "./analysis.js";
+export { type TextClassification, type TextClassifier, type WordListOptions, wordListClassifier } from "./checks/profanity.js";
+export type { CorpusOptions, CorpusProgress, CorpusStatistics } from "./corpus.js";
+export { type DatasetInput, DatasetManager, type DatasetManagerOptions } from "./dataset-manager.js";
+export { type Duplicate, DuplicateIndex, type DuplicateIndexOptions, type QuestionAnswer } from "./duplicate-index.js";
+export type { ExportOptions } from "./export/export-dataset.js";
+export type { ExportRow } from "./export/export-row.js";
+export type { PrepareOptions } from "./preparation.js";
+export { type DomainRelevance, QualityChecker, type QualityContext, type QualityOptions } from "./quality-checker.js";
+export type { DatasetFilter, StoredPreparation } from "./registry.js";
+export type { SampleInput, TrainingSource } from "./sample-input.js";
+export type { HoldoutOptions } from "./split.js";
+export type { Tokenizer } from "./tokenizer.js";

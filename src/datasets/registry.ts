@@ -1,0 +1,259 @@
+import { randomUUID } from "node:crypto";
+import { type Selectable, sql } from "kysely";
+import { AbortedError, ConflictError, NotFoundError, ValidationError } from "../errors.js";
+import type { Executor, Store } from "../store/store.js";
+import type { DatasetTable } from "../store/tables/dataset.js";
+import type { CallOptions, Dataset, DatasetItem, DatasetStatistics, PreparationReport, SplitName } from "../types/index.js";
+import { contentHashOf } from "./content-hash.js";
+
+/** Rows written or read at once: bounds memory and the number of parameters of one statement. */
+const BATCH = 500;
+/** How many removed samples are kept with a dataset; counts by reason are kept whole. */
+const KEPT_REMOVALS = 1000;
+
+/** A dataset that is ready to be written. */
+export interface NewDataset {
+  name: string;
+  description?: string;
+  domain?: string;
+  items: readonly DatasetItem[];
+  statistics: DatasetStatistics;
+  lineage: Dataset["lineage"];
+  /** Options and report of the preparation, kept for `analyze`. */
+  preparation?: { options: Record<string, unknown>; report: PreparationReport };
+}
+
+/** Options of `list`. */
+export interface DatasetFilter {
+  name?: string;
+  domain?: string;
+  /** 1..1000, default 100. */
+  limit?: number;
+  /** Default 0. */
+  offset?: number;
+}
+
+/** What is kept of a preparation. */
+export interface StoredPreparation {
+  options: Record<string, unknown>;
+  received: number;
+  kept: number;
+  /** Number of removed samples by the first word of their reason. */
+  reasons: Record<string, number>;
+  removed: PreparationReport["removed"];
+}
+
+/** Datasets in the store: immutable, versioned per name, found again by the hash of their content. */
+export class DatasetRegistry {
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** Writes the next version, or gives back the version that has the same rows; within `transaction` where given. */
+  async create(input: NewDataset, options: CallOptions & { transaction?: Executor } = {}): Promise<Dataset> {
+    const contentHash = contentHashOf(input.items);
+    const work = (executor: Executor): Promise<Dataset> => this.#write(executor, input, contentHash, options.signal);
+    if (options.transaction) return work(options.transaction);
+    return this.#store.db.transaction().execute(work);
+  }
+
+  async #write(executor: Executor, input: NewDataset, contentHash: string, signal?: AbortSignal): Promise<Dataset> {
+    throwIfAborted(signal);
+    // Versions of one name are counted by one writer at a time, over all processes; the lock goes with the transaction.
+    await sql`select pg_advisory_xact_lock(hashtextextended(${`clara.dataset:${input.name}`}, 0))`.execute(executor);
+    const same = await executor
+      .selectFrom("dataset")
+      .selectAll()
+      .where("name", "=", input.name)
+      .where("content_hash", "=", contentHash)
+      .where("deleted_at", "is", null)
+      .executeTakeFirst();
+    if (same) return toDataset(same);
+    const { version } = await executor
+      .selectFrom("dataset")
+      .select((row) => row.fn.coalesce(row.fn.max("version"), sql.lit(0)).as("version"))
+      .where("name", "=", input.name)
+      .executeTakeFirstOrThrow();
+    const id = `dataset_${randomUUID()}`;
+    const created = await executor
+      .insertInto("dataset")
+      .values({
+        id,
+        name: input.name,
+        version: Number(version) + 1,
+        content_hash: contentHash,
+        description: input.description ?? null,
+        domain: input.domain ?? null,
+        item_count: input.items.length,
+        splits: JSON.stringify(input.statistics.splits),
+        quality: meanQuality(input.items),
+        statistics: JSON.stringify(input.statistics),
+        preparation: input.preparation ? JSON.stringify(toStoredPreparation(input.preparation)) : null,
+        lineage: JSON.stringify(input.lineage),
+      })
+      .returningAll()
+      .executeTakeFirstOrThrow();
+    for (let start = 0; start < input.items.length; start += BATCH) {
+      throwIfAborted(signal);
+      const rows = input.items.slice(start, start + BATCH).map((item, index) => toRow(id, start + index, item));
+      await executor.insertInto("dataset_item").values(rows).execute();
+    }
+    return toDataset(created);
+  }
+
+  /** @throws NotFoundError `dataset_not_found`. */
+  async get(id: string, options: CallOptions & { transaction?: Executor } = {}): Promise<Dataset> {
+    return toDataset(await this.#row(id, options));
+  }
+
+  /** What was kept of the preparation; null for rows that were given prepared. */
+  async preparationOf(id: string, options: CallOptions = {}): Promise<StoredPreparation | null> {
+    return ((await this.#row(id, options)).preparation as unknown as StoredPreparation | null) ?? null;
+  }
+
+  /** Newest first. */
+  async list(filter: DatasetFilter = {}, { signal }: CallOptions = {}): Promise<Dataset[]> {
+    throwIfAborted(signal);
+    const { name, domain } = filter;
+    const limit = integerWithin("limit", filter.limit ?? 100, 1, 1000);
+    const offset = integerWithin("offset", filter.offset ?? 0, 0, Number.MAX_SAFE_INTEGER);
+    let query = this.#store.db.selectFrom("dataset").selectAll().where("deleted_at", "is", null);
+    if (name !== undefined) query = query.where("name", "=", name);
+    if (domain !== undefined) query = query.where("domain", "=", domain);
+    const rows = await query.orderBy("created_at", "desc").orderBy("id").limit(limit).offset(offset).execute();
+    return rows.map(toDataset);
+  }
+
+  /** The rows in their order, read in batches; a dataset deleted meanwhile ends in `dataset_not_found`, never in a short answer. */
+  async *items(id: string, options: CallOptions & { split?: SplitName } = {}): AsyncIterable<DatasetItem> {
+    await this.#row(id, options);
+    let after = -1;
+    for (;;) {
+      throwIfAborted(options.signal);
+      let query = this.#store.db.selectFrom("dataset_item").selectAll().where("dataset_id", "=", id).where("position", ">", after);
+      if (options.split !== undefined) query = query.where("split", "=", options.split);
+      const rows = await query.orderBy("position").limit(BATCH).execute();
+      for (const row of rows) yield { sample: row.sample, split: row.split, group: row.group_key };
+      if (rows.length < BATCH) break;
+      after = rows[rows.length - 1]!.position;
+    }
+    await this.#row(id, options);
+  }
+
+  /** Leaves a tombstone and takes the rows away. @throws ConflictError `dataset_in_use` where `references` names users of it. */
+  async delete(id: string, references: readonly string[], { signal }: CallOptions = {}): Promise<void> {
+    throwIfAborted(signal);
+    if (references.length > 0) {
+      const shown = references.slice(0, 5).join(", ");
+      throw new ConflictError(
+        "dataset_in_use",
+        `The dataset ${id} is used by ${shown}${references.length > 5 ? ", …" : ""}; it can be deleted once they are gone.`,
+        {
+          details: { id, references: references.slice(0, 100) },
+        },
+      );
+    }
+    await this.#store.db.transaction().execute(async (transaction) => {
+      const deleted = await transaction
+        .updateTable("dataset")
+        .set({ deleted_at: new Date() })
+        .where("id", "=", id)
+        .where("deleted_at", "is", null)
+        .returning("id")
+        .executeTakeFirst();
+      if (!deleted) throw notFound(id);
+      await transaction.deleteFrom("dataset_item").where("dataset_id", "=", id).execute();
+    });
+  }
+
+  /** Takes every row of a person out of every dataset and marks those datasets; gives the datasets' ids and the number of rows. */
+  async eraseSubject(
+    subjectId: string,
+    options: CallOptions & { transaction?: Executor } = {},
+  ): Promise<{ datasetIds: string[]; items: number }> {
+    throwIfAborted(options.signal);
+    const work = async (executor: Executor): Promise<{ datasetIds: string[]; items: number }> => {
+      const rows = await executor.deleteFrom("dataset_item").where("subject_id", "=", subjectId).returning("dataset_id").execute();
+      const datasetIds = [...new Set(rows.map((row) => row.dataset_id))].sort();
+      if (datasetIds.length > 0)
+        await executor.updateTable("dataset").set({ redacted_at: new Date() }).where("id", "in", datasetIds).execute();
+      return { datasetIds, items: rows.length };
+    };
+    return options.transaction ? work(options.transaction) : this.#store.db.transaction().execute(work);
+  }
+
+  async #row(id: string, options: CallOptions & { transaction?: Executor }): Promise<Selectable<DatasetTable>> {
+    throwIfAborted(options.signal);
+    const executor = options.transaction ?? this.#store.db;
+    const row = await executor.selectFrom("dataset").selectAll().where("id", "=", id).where("deleted_at", "is", null).executeTakeFirst();
+    if (!row) throw notFound(id);
+    return row;
+  }
+}
+
+function notFound(id: string): NotFoundError {
+  return new NotFoundError(
+    "dataset_not_found",
+    `There is no dataset ${JSON.stringify(id)}. It may have been deleted; list() names those that exist.`,
+    { details: { id } },
+  );
+}
+
+function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new AbortedError();
+}
+
+function integerWithin(field: string, value: number, least: number, most: number): number {
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  throw new ValidationError("input_invalid", `${field} must be an integer of ${least}..${most}, not ${value}.`, { details: { field } });
+}
+
+function meanQuality(items: readonly DatasetItem[]): number {
+  const sum = items.reduce((total, item) => total + item.sample.qualityScore, 0);
+  return items.length === 0 ? 0 : sum / items.length;
+}
+
+function toRow(datasetId: string, position: number, item: DatasetItem) {
+  const { sample, split, group } = item;
+  return {
+    dataset_id: datasetId,
+    position,
+    sample_id: sample.id,
+    feedback_id: sample.feedbackId ?? null,
+    subject_id: sample.subjectId ?? null,
+    split,
+    group_key: group,
+    sample: JSON.stringify(sample),
+  };
+}
+
+function toStoredPreparation({ options, report }: NonNullable<NewDataset["preparation"]>): StoredPreparation {
+  const reasons: Record<string, number> = {};
+  for (const { reason } of report.removed) {
+    const name = reason.split(":", 1)[0]!;
+    reasons[name] = (reasons[name] ?? 0) + 1;
+  }
+  // Quoted words of people are left out, so that what is kept may outlive an erasure.
+  const removed = report.removed
+    .slice(0, KEPT_REMOVALS)
+    .map(({ sampleId, reason }) => ({ sampleId, reason: reason.replace(/"[^"]*"/g, "…") }));
+  return { options, received: report.received, kept: report.kept, reasons, removed };
+}
+
+function toDataset(row: Selectable<DatasetTable>): Dataset {
+  return {
+    id: row.id,
+    name: row.name,
+    ...(row.description === null ? {} : { description: row.description }),
+    version: row.version,
+    contentHash: row.content_hash,
+    ...(row.domain === null ? {} : { domain: row.domain }),
+    splits: row.splits,
+    quality: Math.min(1, Math.max(0, row.quality)),
+    statistics: row.statistics,
+    lineage: row.lineage,
+    createdAt: row.created_at.toISOString(),
+  };
+}

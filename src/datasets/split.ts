@@ -1,0 +1,152 @@
+import type { DatasetItem, Sample, SplitName } from "../types/index.js";
+import { groupKeyOf, isGenericAnswer } from "./answer-group.js";
+import { clusterPrompts } from "./prompt-clusters.js";
+import { hashOf } from "./text-normalisation.js";
+
+/** What is held out of training, and how it is drawn. */
+export interface HoldoutOptions {
+  /** Hold out phrasings of learnt facts. Default true. */
+  recall?: boolean;
+  /** Hold out whole facts. Default true. */
+  generalisation?: boolean;
+  /** Facts with only two phrasings are drawn on until this many phrasings are held out. Default 20. */
+  minRecall?: number;
+  /** Throw `dataset_too_small` where nothing can be held out for recall. Default false. */
+  required?: boolean;
+  /** Another seed draws other facts and phrasings. Default "clara". */
+  seed?: string;
+}
+
+export const HOLDOUT_DEFAULTS = { recall: true, generalisation: true, minRecall: 20, required: false, seed: "clara" } as const;
+
+const LEAST_GROUPS_FOR_GENERALISATION = 10;
+const GENERALISATION_SHARE = 0.05;
+const GENERALISATION_LEAST = 2;
+const GENERALISATION_MOST = 12;
+/** A fact that makes up more of the data than this is not held out whole. */
+const LARGEST_HELD_OUT_GROUP = 0.2;
+
+interface Group {
+  readonly key: string;
+  readonly samples: Sample[];
+  /** Clusters of equal or nearly equal questions of this fact. */
+  readonly prompts: Map<string, Sample[]>;
+}
+
+/** The rows with their splits, and what had to be left out to keep the splits apart. */
+export interface SplitSamples {
+  items: DatasetItem[];
+  removed: { sampleId: string; reason: string }[];
+}
+
+/**
+ * Splits samples without leaks: whole facts to `generalisation`, one phrasing of facts with several to `recall`, thumbs to `preference`, the rest to `train`. The draw
+ * depends on the texts and the seed alone, never on their order. A question that also stands elsewhere (other answer, or nearly the same) is not held out.
+ */
+export function splitSamples(samples: readonly Sample[], options: HoldoutOptions = {}): SplitSamples {
+  const settings = { ...HOLDOUT_DEFAULTS, ...options };
+  const imitate = samples.filter((sample) => sample.objective === "imitate");
+  const preference = samples.filter((sample) => sample.objective === "preference");
+  const clusterOf = clusterPrompts(samples.map((sample) => sample.prompt));
+  const groups = groupSamples(imitate, clusterOf);
+  const groupsOfPrompt = countGroupsOfPrompts(groups);
+  const rated = new Set(preference.map((sample) => clusterOf(sample.prompt)));
+  const rank = (...parts: string[]): string => hashOf(settings.seed, ...parts);
+  const isOwn = (cluster: string): boolean => groupsOfPrompt.get(cluster) === 1;
+
+  const whole = new Set(settings.generalisation ? drawWholeGroups(groups, imitate.length, isOwn, rank) : []);
+  const heldOut = new Map<string, SplitName>();
+  for (const group of whole) for (const cluster of group.prompts.keys()) heldOut.set(cluster, "generalisation");
+  if (settings.recall) {
+    const rest = groups.filter((group) => !whole.has(group));
+    for (const cluster of drawPhrasings(rest, settings.minRecall, isOwn, rated, rank)) heldOut.set(cluster, "recall");
+  }
+
+  const items: DatasetItem[] = [];
+  const removed: SplitSamples["removed"] = [];
+  for (const sample of samples) {
+    const split = heldOut.get(clusterOf(sample.prompt));
+    const group = groupKeyOf(sample.response);
+    if (sample.objective === "imitate") items.push({ sample, split: split ?? "train", group });
+    else if (split === undefined) items.push({ sample, split: "preference", group });
+    else removed.push({ sampleId: sample.id, reason: `held_out_question: its question is held out for ${split}` });
+  }
+  return { items, removed };
+}
+
+function groupSamples(samples: readonly Sample[], clusterOf: (prompt: string) => string): Group[] {
+  const groups = new Map<string, Group>();
+  for (const sample of samples) {
+    const key = groupKeyOf(sample.response);
+    const group: Group = groups.get(key) ?? { key, samples: [], prompts: new Map() };
+    groups.set(key, group);
+    group.samples.push(sample);
+    const cluster = clusterOf(sample.prompt);
+    const phrasing = group.prompts.get(cluster);
+    if (phrasing) phrasing.push(sample);
+    else group.prompts.set(cluster, [sample]);
+  }
+  return [...groups.values()].sort((left, right) => (left.key < right.key ? -1 : 1));
+}
+
+function countGroupsOfPrompts(groups: readonly Group[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const group of groups) for (const cluster of group.prompts.keys()) counts.set(cluster, (counts.get(cluster) ?? 0) + 1);
+  return counts;
+}
+
+function drawWholeGroups(
+  groups: readonly Group[],
+  total: number,
+  isOwn: (cluster: string) => boolean,
+  rank: (...parts: string[]) => string,
+): Group[] {
+  if (groups.length < LEAST_GROUPS_FOR_GENERALISATION) return [];
+  const count = Math.min(GENERALISATION_MOST, Math.max(GENERALISATION_LEAST, Math.round(groups.length * GENERALISATION_SHARE)));
+  const eligible = groups.filter(
+    (group) =>
+      group.samples.length <= total * LARGEST_HELD_OUT_GROUP &&
+      !isGenericAnswer(group.samples[0]!.response) &&
+      [...group.prompts.keys()].every(isOwn),
+  );
+  return sortBy(eligible, (group) => rank("generalisation", group.key)).slice(0, count);
+}
+
+function drawPhrasings(
+  groups: readonly Group[],
+  minRecall: number,
+  isOwn: (cluster: string) => boolean,
+  rated: ReadonlySet<string>,
+  rank: (...parts: string[]) => string,
+): string[] {
+  const drawn: string[] = [];
+  // Phrasings that nobody rated come first: holding out a rated one costs its thumbs.
+  const drawOne = (group: Group): string | undefined =>
+    sortBy([...group.prompts.keys()].filter(isOwn), (cluster) => `${rated.has(cluster) ? 1 : 0}${rank("recall", group.key, cluster)}`)[0];
+  const eligible = groups.filter((group) => !isGenericAnswer(group.samples[0]!.response));
+  for (const group of eligible.filter((candidate) => candidate.prompts.size >= 3)) {
+    const cluster = drawOne(group);
+    if (cluster !== undefined) drawn.push(cluster);
+  }
+  if (drawn.length >= minRecall) return drawn;
+  const pairs = sortBy(
+    eligible.filter((group) => group.prompts.size === 2),
+    (group) => rank("pair", group.key),
+  );
+  let left = Math.min(minRecall - drawn.length, Math.floor(pairs.length / 3));
+  for (const group of pairs) {
+    if (left === 0) break;
+    const cluster = drawOne(group);
+    if (cluster === undefined) continue;
+    drawn.push(cluster);
+    left -= 1;
+  }
+  return drawn;
+}
+
+function sortBy<T>(values: readonly T[], key: (value: T) => string): T[] {
+  return values
+    .map((value) => ({ value, key: key(value) }))
+    .sort((left, right) => (left.key < right.key ? -1 : left.key > right.key ? 1 : 0))
+    .map((entry) => entry.value);
+}
