@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -22,6 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
+from .app_log import log, say
 from .auth import Guard, is_loopback
 from .errors import EXIT_CODES, RuntimeFault, fault_of
 from .http_errors import HttpError, http_error
@@ -82,34 +82,6 @@ def build_app(routes: list[BaseRoute], token: str | None, loopback_only: bool) -
 
 def json_response(value: Any, status: int = 200) -> JSONResponse:
     return JSONResponse(value, status)
-
-
-def say(kind: str, **fields: Any) -> None:
-    """One line on stdout for the program that started this one."""
-    try:
-        sys.stdout.write(json.dumps({"type": kind, **fields}) + "\n")
-        sys.stdout.flush()
-    except (BrokenPipeError, ValueError):
-        return  # whoever started us no longer listens
-
-
-def log(message: str) -> None:
-    """One line on stderr; line breaks and control characters of foreign text are escaped."""
-    clean = "".join(char if char.isprintable() else repr(char)[1:-1] for char in message)
-    try:
-        sys.stderr.write(f"clara_runtime: {clean}\n")
-        sys.stderr.flush()
-    except (BrokenPipeError, ValueError):
-        return
-
-
-def rss_bytes() -> int:
-    """Resident memory of this process; 0 where the system does not tell."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return 0
 
 
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:

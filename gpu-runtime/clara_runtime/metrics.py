@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -17,6 +17,7 @@ class Metrics:
     """All series. No label ever carries text of a user, and adapter labels go when the adapter is unloaded."""
 
     def __init__(self) -> None:
+        disable_created_metrics()
         registry = self.registry = CollectorRegistry()
         self.jobs_total = Counter("clara_runtime_jobs_total", "Jobs that ended.", ["kind", "status"], registry=registry)
         self.active_jobs = Gauge("clara_runtime_active_jobs", "Jobs running now.", registry=registry)

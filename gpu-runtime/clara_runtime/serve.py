@@ -14,7 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from . import __version__
-from .app import Server, add_server_arguments, add_serving_arguments, json_response, log, rss_bytes, run_main, say
+from .app import Server, add_server_arguments, add_serving_arguments, json_response, run_main
+from .app_log import log, rss_bytes, say
 from .metrics import Metrics
 from .openai_routes import serving_routes
 from .paths import real_root

@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import RuntimeFault
 from .http_errors import HttpError
 from .metrics import Metrics
+from .models import resolve_base
 
 if TYPE_CHECKING:
     from .adapters import LoadedAdapter
@@ -67,19 +69,21 @@ class Serving:
 
     def _load(self) -> None:
         arguments = self._arguments
+        # Before the imports, which take their time: a base that is not there is told at once.
+        folder = Path(self.model).resolve()
+        # The operator names the base on the command line, so it may lie anywhere.
+        base = resolve_base(self.root, str(folder) if folder.is_dir() else self.model, [folder] if folder.is_dir() else [])
         started = time.perf_counter()
+        # PEFT would import it, which takes seconds; nothing here is quantised.
+        sys.modules.setdefault("bitsandbytes", None)  # type: ignore[arg-type]
         from transformers.utils import logging as transformers_logging
 
         from .embeddings import make_embedder
         from .engine import Engine, EngineOptions
-        from .models import resolve_base
 
         transformers_logging.disable_progress_bar()
         self.seconds["import"] = round(time.perf_counter() - started, 3)
         started = time.perf_counter()
-        folder = Path(self.model).resolve()
-        # The operator names the base on the command line, so it may lie anywhere.
-        base = resolve_base(self.root, str(folder) if folder.is_dir() else self.model, [folder] if folder.is_dir() else [])
         engine = Engine(
             EngineOptions(
                 base,
