@@ -18,10 +18,13 @@ export class AdapterSlots {
   /** How often an adapter was brought into a slot. */
   loads = 0;
 
-  constructor(
-    readonly slots: number,
-    readonly loadTimeMs: number,
-  ) {}
+  readonly slots: number;
+  readonly loadTimeMs: number;
+
+  constructor(slots: number, loadTimeMs: number) {
+    this.slots = slots;
+    this.loadTimeMs = loadTimeMs;
+  }
 
   get(id: string): StandInAdapter | undefined {
     return this.known.get(id);

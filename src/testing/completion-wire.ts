@@ -66,12 +66,12 @@ function firstStop(text: string, stops: readonly string[]): number | null {
 export class CompletionWire {
   private readonly base: { id: string; created: number; model: string };
 
-  constructor(
-    readonly chat: boolean,
-    id: string,
-    model: string,
-    private readonly answer: TokenisedAnswer,
-  ) {
+  readonly chat: boolean;
+  private readonly answer: TokenisedAnswer;
+
+  constructor(chat: boolean, id: string, model: string, answer: TokenisedAnswer) {
+    this.chat = chat;
+    this.answer = answer;
     this.base = { id, created: Math.floor(Date.now() / 1000), model };
   }
 

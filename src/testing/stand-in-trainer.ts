@@ -95,7 +95,11 @@ class Trainer {
   private fault: TrainerFault | null = null;
   private drops = 0;
 
-  constructor(private readonly options: StandInTrainerOptions) {}
+  private readonly options: StandInTrainerOptions;
+
+  constructor(options: StandInTrainerOptions) {
+    this.options = options;
+  }
 
   setFault(fault: TrainerFault | null): void {
     this.fault = fault;

@@ -12,7 +12,11 @@ export class TrainerJob {
   private status: RuntimeJob["status"] = "queued";
   private error: RuntimeJob["error"] = null;
 
-  constructor(readonly spec: RuntimeSpec) {}
+  readonly spec: RuntimeSpec;
+
+  constructor(spec: RuntimeSpec) {
+    this.spec = spec;
+  }
 
   get isOver(): boolean {
     return this.endedAt !== null;

@@ -1,0 +1,150 @@
+import { ClaraError, type ClaraErrorCode, EngineError, OverloadedError, RuntimeUnavailableError, ValidationError } from "../errors.js";
+import { AttemptError } from "./attempt-error.js";
+import { parseRetryAfter } from "./retry-after.js";
+import type { HttpResponse } from "./transport.js";
+
+/** What an engine says about an error, in OpenAI's, vLLM's or FastAPI's shape. */
+export interface EngineComplaint {
+  message: string;
+  type?: string;
+  param?: string;
+  code?: string | number;
+  /** The bundled runtime's own code. */
+  runtimeCode?: string;
+}
+
+const NOBODY_THERE = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "EHOSTDOWN",
+  "UND_ERR_CONNECT_TIMEOUT",
+  "ENOENT",
+]);
+const TRANSIENT_STATUS = new Set([502, 503, 504]);
+const RUNTIME_CODES = new Set<ClaraErrorCode>(["adapter_invalid", "path_outside_root", "base_model_invalid", "out_of_memory", "disk_full"]);
+const INPUT_CODES = new Set<ClaraErrorCode>(["adapter_invalid", "path_outside_root"]);
+
+/** Reads the message out of an error body of any known shape. */
+export function readComplaint(text: string): EngineComplaint {
+  const body = parseObject(text);
+  const nested = body.error;
+  const source = typeof nested === "object" && nested !== null ? (nested as Record<string, unknown>) : body;
+  const message = [source.message, nested, source.detail, text].find((value) => typeof value === "string" && value !== "") as
+    | string
+    | undefined;
+  return {
+    message: (message ?? "no message").slice(0, 500),
+    type: asString(source.type),
+    param: asString(source.param),
+    code: typeof source.code === "number" ? source.code : asString(source.code),
+    runtimeCode: asString(source.clara_code),
+  };
+}
+
+/** The error that an HTTP status other than success stands for. */
+export function statusError(
+  endpoint: string,
+  response: Pick<HttpResponse, "status" | "retryAfter">,
+  complaint: EngineComplaint,
+): AttemptError {
+  const { status } = response;
+  const details = { endpoint, status };
+  const said = `the engine at ${endpoint} answered ${status}: ${complaint.message}`;
+  const retryAfterMs = parseRetryAfter(response.retryAfter) ?? undefined;
+  if (status === 429) {
+    const error = new OverloadedError("rate_limited", `Too many requests: ${said}`, retryAfterMs ?? 1_000, { details });
+    return new AttemptError(error, { failover: true, retry: true, retryAfterMs });
+  }
+  const code = (RUNTIME_CODES as Set<string>).has(complaint.runtimeCode ?? "") ? (complaint.runtimeCode as ClaraErrorCode) : null;
+  if (code !== null && INPUT_CODES.has(code)) {
+    return new AttemptError(new ValidationError(code, `${complaint.message} (${endpoint})`, { details }), {
+      failover: false,
+      retry: false,
+    });
+  }
+  const isTransient = TRANSIENT_STATUS.has(status);
+  const kind = code ?? (isTransient ? "engine_unavailable" : "engine_error");
+  const error = new EngineError(kind, `${explain(status)}${said}`, { isRetryable: status >= 500, details });
+  return new AttemptError(error, { failover: isTransient, retry: isTransient, retryAfterMs });
+}
+
+function explain(status: number): string {
+  if (status === 401 || status === 403) return "The token was not accepted (option token): ";
+  if (status >= 300 && status < 400) return "Redirects are not followed; give the engine's own URL: ";
+  return "";
+}
+
+/** The error that a failed connection stands for. */
+export function connectionError(
+  endpoint: string,
+  startHint: string,
+  code: "engine_unavailable" | "runtime_unavailable",
+  cause: unknown,
+): AttemptError {
+  const codes = codesOf(cause);
+  const details = { endpoint, cause: codes[0] };
+  if (codes.some((one) => NOBODY_THERE.has(one))) {
+    const error = new RuntimeUnavailableError(code, `No engine answers at ${endpoint}: ${startHint}`, { cause, details });
+    return new AttemptError(error, { failover: true, retry: true });
+  }
+  if (codes.some((one) => one.startsWith("HPE_") || one === "UND_ERR_HEADERS_OVERFLOW")) {
+    return invalidResponse(endpoint, "it does not speak HTTP", cause);
+  }
+  const message = `The connection to the engine at ${endpoint} was lost (${codes[0] ?? messageOf(cause)}).`;
+  return new AttemptError(new EngineError("engine_unavailable", message, { isRetryable: true, cause, details }), {
+    failover: true,
+    retry: true,
+  });
+}
+
+/** The engine answered something that it must not. */
+export function invalidResponse(endpoint: string, what: string, cause?: unknown): AttemptError {
+  const error = new EngineError("engine_response_invalid", `The answer of the engine at ${endpoint} is invalid: ${what}.`, {
+    cause,
+    details: { endpoint },
+  });
+  return new AttemptError(error, { failover: false, retry: false });
+}
+
+/** The `ClaraError` inside, for the caller. */
+export function publicError(error: unknown): unknown {
+  return error instanceof AttemptError ? error.error : error;
+}
+
+/** Any failure as a `ClaraError`. */
+export function asClaraError(error: unknown): ClaraError {
+  const inner = publicError(error);
+  if (ClaraError.isInstance(inner)) return inner;
+  return new ClaraError("internal", `The serving client failed: ${messageOf(inner)}`, { cause: inner });
+}
+
+function codesOf(error: unknown): string[] {
+  const codes: string[] = [];
+  for (let link = error; typeof link === "object" && link !== null && codes.length < 8; link = (link as { cause?: unknown }).cause) {
+    const { code, errors } = link as { code?: unknown; errors?: unknown };
+    if (typeof code === "string") codes.push(code);
+    if (Array.isArray(errors)) codes.push(...errors.map((one: { code?: unknown }) => one.code).filter((one) => typeof one === "string"));
+  }
+  return codes;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function asString(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+function parseObject(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+  } catch {
+    // an error page need not be JSON; its text is then the message
+    return {};
+  }
+}

@@ -1,0 +1,214 @@
+import { AbortedError, NotFoundError } from "../errors.js";
+import type { Logger } from "../types/common.js";
+import type { GenerationRequest, GenerationResult } from "../types/generation.js";
+import type { AdapterPlacement } from "./adapter-placement.js";
+import type { Attempt } from "./attempt.js";
+import { AttemptError } from "./attempt-error.js";
+import type { CallScope } from "./call-scope.js";
+import type { CompletionStream } from "./completion-stream.js";
+import type { Dispatcher } from "./dispatcher.js";
+import type { Engine } from "./engine.js";
+import { publicError } from "./engine-errors.js";
+import type { ChunkSource } from "./generation-stream.js";
+import type { ResolvedServingOptions } from "./options.js";
+import type { RecordedGeneration } from "./ports.js";
+import { type PreparedRequest, prepareRequest } from "./prepared-request.js";
+
+/** What every generation of a client shares. */
+export interface GenerationContext {
+  options: ResolvedServingOptions;
+  dispatcher: Dispatcher;
+  engine: Engine;
+  placement: AdapterPlacement;
+  logger: Logger;
+}
+
+/** One generation from its request to its record, whole or as a stream. */
+export class GenerationRun implements ChunkSource {
+  private readonly startedAt = performance.now();
+  private prepared: PreparedRequest | null = null;
+  private open: CompletionStream | null = null;
+  private given: string[] = [];
+  private isRecorded = false;
+
+  readonly id: string;
+  private readonly request: GenerationRequest;
+  private readonly scope: CallScope;
+  private readonly context: GenerationContext;
+
+  constructor(id: string, request: GenerationRequest, scope: CallScope, context: GenerationContext) {
+    this.id = id;
+    this.request = request;
+    this.scope = scope;
+    this.context = context;
+  }
+
+  /** The whole answer at once. */
+  async whole(): Promise<GenerationResult> {
+    try {
+      const prepared = await this.prepare();
+      const { engine, dispatcher } = this.context;
+      const { completion, url } = await dispatcher.run(this.scope, async (attempt) => {
+        const completion = await this.withAdapter(attempt, prepared, () => engine.complete(attempt, prepared.question));
+        attempt.finish();
+        return { completion, url: attempt.connection.url };
+      });
+      const { text, model, usage } = completion;
+      const result = this.result(prepared, {
+        text,
+        model,
+        url,
+        usage: usage ?? { promptTokens: 0, completionTokens: 0 },
+        finishReason: completion.finishReason ?? "stop",
+      });
+      this.record(result);
+      return result;
+    } catch (error) {
+      throw publicError(error);
+    } finally {
+      this.scope.dispose();
+    }
+  }
+
+  async *texts(): AsyncGenerator<string, GenerationResult> {
+    const { timeouts } = this.context.options;
+    try {
+      const prepared = await this.prepare();
+      const open = await this.context.dispatcher.run(this.scope, (attempt) => this.openStream(attempt, prepared));
+      this.open = open;
+      while (true) {
+        for (const text of open.take()) {
+          this.scope.throwIfOver();
+          this.given.push(text);
+          yield text;
+        }
+        if (open.isOver) break;
+        await open.fill(null, timeouts.idleMs);
+      }
+      const result = this.soFar(prepared, open.finishReason ?? "stop");
+      this.record(result);
+      return result;
+    } catch (error) {
+      const reason = publicError(error);
+      if (this.prepared !== null && this.open !== null)
+        this.record(this.soFar(this.prepared, this.scope.reason instanceof AbortedError ? "aborted" : "error"));
+      throw reason;
+    } finally {
+      this.open?.attempt.finish();
+      this.scope.dispose();
+    }
+  }
+
+  leave(): GenerationResult {
+    this.scope.abort(new AbortedError("The reader left the stream before its end."));
+    const result = this.soFar(this.prepared, "aborted");
+    if (this.prepared !== null) this.record(result);
+    return result;
+  }
+
+  private async prepare(): Promise<PreparedRequest> {
+    this.scope.throwIfOver();
+    this.prepared = await prepareRequest(this.request, this.context.options, this.scope.signal);
+    this.scope.throwIfOver();
+    return this.prepared;
+  }
+
+  /** Opens a stream and waits for its first text: until then it may fail and be tried again. */
+  private openStream(attempt: Attempt, prepared: PreparedRequest): Promise<CompletionStream> {
+    const { engine, options } = this.context;
+    return this.withAdapter(attempt, prepared, async () => {
+      const stream = await engine.stream(attempt, prepared.question);
+      await stream.fill(options.timeouts.firstTokenMs, options.timeouts.idleMs);
+      stream.throwIfFailed();
+      return stream;
+    });
+  }
+
+  /** An engine that does not know a registered adapter (restarted since) gets it once, and is asked again. */
+  private async withAdapter<Result>(attempt: Attempt, prepared: PreparedRequest, ask: () => Promise<Result>): Promise<Result> {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!isModelMissing(error)) throw error;
+      if (prepared.adapterId === null) throw await this.unknownModel(attempt, prepared.question.model);
+      this.context.logger.info(
+        { adapterId: prepared.adapterId, endpoint: attempt.connection.url },
+        "the engine does not have the adapter; loading it again",
+      );
+      await this.context.placement.restore(attempt, prepared.adapterId);
+      return ask();
+    }
+  }
+
+  private async unknownModel(attempt: Attempt, model: string): Promise<AttemptError> {
+    const { url } = attempt.connection;
+    const served = (await this.context.placement.models(attempt)).map(({ id }) => id);
+    const message = `The engine at ${url} does not serve the model ${model}. It serves: ${served.join(", ") || "none"}. Set the option baseModel to one of them.`;
+    return new AttemptError(new NotFoundError("model_not_found", message, { details: { id: model, endpoint: url, served } }), {
+      failover: false,
+      retry: false,
+    });
+  }
+
+  /** The result as far as the stream has come. */
+  private soFar(prepared: PreparedRequest | null, finishReason: string): GenerationResult {
+    const { open } = this;
+    return this.result(prepared, {
+      text: this.given.join(""),
+      model: open?.model ?? null,
+      url: open?.attempt.connection.url ?? "",
+      usage: open?.usage ?? { promptTokens: 0, completionTokens: open?.textEvents ?? 0 },
+      finishReason,
+    });
+  }
+
+  private result(
+    prepared: PreparedRequest | null,
+    answer: { text: string; model: string | null; url: string; usage: GenerationResult["usage"]; finishReason: string },
+  ): GenerationResult {
+    return {
+      id: this.id,
+      text: answer.text,
+      adapterId: prepared?.adapterId ?? null,
+      routingConfidence: prepared?.routing?.confidence ?? null,
+      routing: prepared?.routing,
+      usage: answer.usage,
+      finishReason: answer.finishReason,
+      model: answer.model ?? prepared?.question.model ?? this.context.options.baseModel,
+      endpoint: answer.url,
+      latencyMs: performance.now() - this.startedAt,
+    };
+  }
+
+  /** Hands the answer to the recorder once; its failure is logged and goes no further. */
+  private record(result: GenerationResult): void {
+    const { recorder } = this.context.options;
+    const { prepared } = this;
+    if (recorder === undefined || prepared === null || this.isRecorded) return;
+    this.isRecorded = true;
+    const { prompt, messages, subjectId, domain, metadata } = prepared;
+    const warn = (error: unknown) => this.context.logger.warn({ generationId: this.id, error }, "the generation was not recorded");
+    try {
+      const generation: RecordedGeneration = {
+        ...result,
+        prompt,
+        messages,
+        subjectId,
+        domain,
+        metadata,
+        createdAt: new Date().toISOString(),
+      };
+      const recording: unknown = recorder.record(generation);
+      // typed as void, but a function that returns a promise fits as well
+      if (recording instanceof Promise) recording.catch(warn);
+    } catch (error) {
+      warn(error);
+    }
+  }
+}
+
+/** OpenAI says `model_not_found`, vLLM names the parameter, others only say so. */
+function isModelMissing(error: unknown): boolean {
+  if (!(error instanceof AttemptError) || error.error.details.status !== 404) return false;
+  return /model|adapter/i.test(error.message) && /not (exist|found)|unknown|cannot be found/i.test(error.message);
+}

@@ -1,0 +1,141 @@
+import { AbortedError } from "../errors.js";
+import type { GenerationChunk, GenerationResult } from "../types/generation.js";
+
+/** What makes the chunks of a {@link GenerationStream}. */
+export interface ChunkSource {
+  /** Yields texts; returns the result. */
+  texts(): AsyncGenerator<string, GenerationResult>;
+  /** The reader left early: stop the engine. Resolves to what was received until then. */
+  leave(): GenerationResult;
+}
+
+/**
+ * A running generation: iterate over its chunks, and await `result` for the rest. Nothing is asked of the engine before
+ * either is used; chunks are pulled, so a slow reader slows the engine. Leaving the loop early stops the engine and
+ * resolves `result` to what was received, with the finish reason `aborted`; the caller's signal rejects both with `AbortedError`.
+ * @example
+ * ```ts
+ * const stream = clara.serving.stream({ prompt: "Write a haiku about rivers." });
+ * for await (const chunk of stream) process.stdout.write(chunk.text);
+ * const { usage } = await stream.result;
+ * ```
+ */
+export class GenerationStream implements AsyncIterable<GenerationChunk> {
+  private readonly settled = deferred<GenerationResult>();
+  private readonly chunks: AsyncGenerator<GenerationChunk, void>;
+  private isOpen = false;
+  private isOver = false;
+  private hasLeft = false;
+  private source: ChunkSource | null = null;
+  private drained: GenerationChunk[] | null = null;
+
+  /** The id that the result will have. */
+  readonly id: string;
+  private readonly open: () => ChunkSource;
+
+  constructor(id: string, open: () => ChunkSource) {
+    this.id = id;
+    this.open = open;
+    this.chunks = this.run();
+    // a caller who only iterates must not be punished for not awaiting `result`
+    this.settled.promise.catch(() => undefined);
+  }
+
+  /** The whole answer, after its end. Where nobody iterates, it pulls the chunks itself. */
+  get result(): Promise<GenerationResult> {
+    setImmediate(() => {
+      if (!this.isOpen) void this.drain();
+    });
+    return this.settled.promise;
+  }
+
+  /** The chunks, once: a second loop goes on where the first one stopped. */
+  [Symbol.asyncIterator](): AsyncIterator<GenerationChunk, void> & AsyncIterable<GenerationChunk> {
+    this.isOpen = true;
+    if (this.drained !== null) return this.replay(this.drained);
+    const { chunks } = this;
+    const iterator = {
+      next: () => chunks.next(),
+      return: async () => {
+        this.leave();
+        await chunks.return();
+        return { done: true as const, value: undefined };
+      },
+      [Symbol.asyncIterator]: () => iterator,
+    };
+    return iterator;
+  }
+
+  /** The chunks as a web stream; cancelling it stops the engine. */
+  toReadableStream(): ReadableStream<GenerationChunk> {
+    const iterator = this[Symbol.asyncIterator]();
+    return new ReadableStream<GenerationChunk>(
+      {
+        async pull(controller) {
+          const { done, value } = await iterator.next();
+          if (done) controller.close();
+          else controller.enqueue(value);
+        },
+        async cancel() {
+          await iterator.return?.();
+        },
+      },
+      { highWaterMark: 0 },
+    );
+  }
+
+  private async *run(): AsyncGenerator<GenerationChunk, void> {
+    try {
+      this.source = this.open();
+      const texts = this.source.texts();
+      for (let step = await texts.next(); ; step = await texts.next()) {
+        if (step.done) {
+          this.isOver = true;
+          this.settled.resolve(step.value);
+          return;
+        }
+        yield { text: step.value };
+      }
+    } catch (error) {
+      this.isOver = true;
+      this.settled.reject(error);
+      // a reader who left has asked for this end
+      if (!this.hasLeft) throw error;
+    }
+  }
+
+  /** Stops the engine before the pending pull is awaited: a queued `return` would wait for the next token. */
+  private leave(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.hasLeft = true;
+    if (this.source === null) this.settled.reject(new AbortedError("The reader left the stream before it began."));
+    else this.settled.resolve(this.source.leave());
+  }
+
+  private async drain(): Promise<void> {
+    const drained: GenerationChunk[] = [];
+    this.drained = drained;
+    this.isOpen = true;
+    try {
+      for await (const chunk of this.chunks) drained.push(chunk);
+    } catch {
+      // `result` has rejected with it
+    }
+  }
+
+  private async *replay(drained: GenerationChunk[]): AsyncGenerator<GenerationChunk, void> {
+    await this.settled.promise;
+    yield* drained.splice(0);
+  }
+}
+
+function deferred<Value>(): { promise: Promise<Value>; resolve(value: Value): void; reject(error: unknown): void } {
+  let resolve: (value: Value) => void = () => undefined;
+  let reject: (error: unknown) => void = () => undefined;
+  const promise = new Promise<Value>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
+  return { promise, resolve, reject };
+}

@@ -1,0 +1,185 @@
+import { z } from "zod";
+import { ConfigurationError } from "../errors.js";
+import type { EndpointProvider, Logger } from "../types/common.js";
+import type { AdapterDirectory, GenerationRecorder, RequestRouter } from "./ports.js";
+import type { FetchLike } from "./transport.js";
+
+/**
+ * - `runtime`: the bundled GPU runtime. `vllm`: vLLM with `--enable-lora`. Both load adapters while they serve.
+ * - `ollama`, `openai-compatible`: any server with `/v1/chat/completions`; an adapter is a model name that it serves already.
+ */
+export type EngineKind = "runtime" | "vllm" | "ollama" | "openai-compatible";
+
+/** Milliseconds; each is an error of its own (`request_timeout`), but for `connectMs` (`engine_unavailable`). */
+export interface ServingTimeouts {
+  /** To open the TCP or TLS connection. Default 5,000. */
+  connectMs: number;
+  /** From the request to the headers of a stream. A whole answer's headers follow its last token, so `totalMs` bounds them. Default 60,000. */
+  headersMs: number;
+  /** From the headers to the first text of a stream. Default 120,000. */
+  firstTokenMs: number;
+  /** Between two events of a stream; the time that the reader takes does not count. Default 60,000. */
+  idleMs: number;
+  /** The whole call with its waiting, its retries and its stream. Default 600,000. */
+  totalMs: number;
+  /** Loading and unloading an adapter, listing models. Default 120,000. */
+  adminMs: number;
+  /** One endpoint's answer to `health()`. Default 5,000. */
+  healthMs: number;
+}
+
+/** What is tried again: refused or lost connections, 429, 502, 503, 504; never after the first text was given out. */
+export interface ServingRetries {
+  /** Tries after the first; another endpoint is tried at once and does not count. Default 2. 0 = none. */
+  max: number;
+  /** First delay in milliseconds; doubled each time and multiplied by a random number from 1 to 2. Default 250. */
+  minDelayMs: number;
+  /** Default 10,000. */
+  maxDelayMs: number;
+  /** The longest `retry-after` that is waited for; beyond it the call fails at once with it. Default 30,000. */
+  maxRetryAfterMs: number;
+}
+
+/** What `new ServingClient(…)` takes. */
+export interface ServingClientOptions {
+  /** Default `openai-compatible`. */
+  engine?: EngineKind;
+  /** Base URLs, with or without `/v1`, or providers that are asked before each call. */
+  endpoints: readonly (string | EndpointProvider)[];
+  /** Served name of the base model. Default `base`. */
+  baseModel?: string;
+  /** Bearer token for URL endpoints; a provider brings its own. */
+  token?: string;
+  /** Chooses the adapter where a request pins none. Default: the base model answers. */
+  router?: RequestRouter;
+  /** Where an adapter is loaded from again when an engine was restarted. Default: such a call fails. */
+  adapters?: AdapterDirectory;
+  /** Gets each answer after its end. Default: none. */
+  recorder?: GenerationRecorder;
+  /** Replaces the built-in HTTP client; `connectMs` is then its own business. */
+  fetch?: FetchLike;
+  timeouts?: Partial<ServingTimeouts>;
+  retries?: Partial<ServingRetries>;
+  /** Requests at once per endpoint. Default 64. */
+  maxConcurrency?: number;
+  /** Requests that may wait per endpoint; beyond it a call fails with `overloaded`. Default 1,024. */
+  maxWaiting?: number;
+  /** Bytes one event of a stream may have. Default 1 MiB. */
+  maxEventBytes?: number;
+  /** Bytes a whole answer may have. Default 16 MiB. */
+  maxResponseBytes?: number;
+  /** Tokens where a request says nothing. Default 256. */
+  maxTokens?: number;
+  /** Where a request says nothing. Default .7. */
+  temperature?: number;
+  /** Default: silence. */
+  logger?: Logger;
+}
+
+/** The defaults of {@link ServingClientOptions}. */
+export const DEFAULTS = {
+  engine: "openai-compatible",
+  baseModel: "base",
+  timeouts: {
+    connectMs: 5_000,
+    headersMs: 60_000,
+    firstTokenMs: 120_000,
+    idleMs: 60_000,
+    totalMs: 600_000,
+    adminMs: 120_000,
+    healthMs: 5_000,
+  },
+  retries: { max: 2, minDelayMs: 250, maxDelayMs: 10_000, maxRetryAfterMs: 30_000 },
+  maxConcurrency: 64,
+  maxWaiting: 1_024,
+  maxEventBytes: 1_048_576,
+  maxResponseBytes: 16_777_216,
+  maxTokens: 256,
+  temperature: 0.7,
+} as const satisfies Partial<ServingClientOptions>;
+
+type Defaulted =
+  | "engine"
+  | "baseModel"
+  | "maxConcurrency"
+  | "maxWaiting"
+  | "maxEventBytes"
+  | "maxResponseBytes"
+  | "maxTokens"
+  | "temperature";
+
+/** Options with every default filled in; frozen. */
+export type ResolvedServingOptions = Readonly<
+  Omit<ServingClientOptions, Defaulted | "timeouts" | "retries"> &
+    Required<Pick<ServingClientOptions, Defaulted>> & {
+      timeouts: Readonly<ServingTimeouts>;
+      retries: Readonly<ServingRetries>;
+      logger: Logger;
+    }
+>;
+
+// Node's timers count in 32 bits: more would fire at once
+const milliseconds = z.number().int().min(1).max(2_147_483_647);
+const count = z.number().int().min(1);
+
+const Shape = z.object({
+  engine: z.enum(["runtime", "vllm", "ollama", "openai-compatible"]),
+  endpoints: z
+    .array(z.union([z.string(), z.custom<EndpointProvider>(isProvider, "give a URL or an endpoint provider")]))
+    .min(1, "give at least one endpoint"),
+  baseModel: z.string().min(1),
+  timeouts: z.object({
+    connectMs: milliseconds,
+    headersMs: milliseconds,
+    firstTokenMs: milliseconds,
+    idleMs: milliseconds,
+    totalMs: milliseconds,
+    adminMs: milliseconds,
+    healthMs: milliseconds,
+  }),
+  retries: z.object({
+    max: z.number().int().min(0).max(100),
+    minDelayMs: milliseconds,
+    maxDelayMs: milliseconds,
+    maxRetryAfterMs: z.number().min(0),
+  }),
+  maxConcurrency: count,
+  maxWaiting: z.number().int().min(0),
+  maxEventBytes: count,
+  maxResponseBytes: count,
+  maxTokens: count,
+  temperature: z.number().min(0).max(2),
+});
+
+const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Fills in the defaults and checks; `ConfigurationError` `config_invalid` names the field. */
+export function resolveServingOptions(options: ServingClientOptions): ResolvedServingOptions {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as ServingClientOptions;
+  const merged = {
+    ...DEFAULTS,
+    ...given,
+    timeouts: { ...DEFAULTS.timeouts, ...given.timeouts },
+    retries: { ...DEFAULTS.retries, ...given.retries },
+    logger: given.logger ?? silent,
+  };
+  const checked = Shape.safeParse(merged);
+  if (!checked.success) {
+    const issue = checked.error.issues[0];
+    const field = issue?.path.join(".") ?? "options";
+    throw new ConfigurationError("config_invalid", `ServingClient: ${field}: ${issue?.message}.`, {
+      details: { field },
+      cause: checked.error,
+    });
+  }
+  return Object.freeze({
+    ...merged,
+    endpoints: Object.freeze([...merged.endpoints]),
+    timeouts: Object.freeze(merged.timeouts),
+    retries: Object.freeze(merged.retries),
+  });
+}
+
+function isProvider(value: unknown): boolean {
+  return typeof value === "object" && value !== null && typeof (value as Partial<EndpointProvider>).resolve === "function";
+}

@@ -1,0 +1,68 @@
+import { z } from "zod";
+import { ValidationError } from "../errors.js";
+import type { ConversationTurn, Metadata } from "../types/common.js";
+import { GenerationRequest } from "../types/generation.js";
+import type { RoutingDecision } from "../types/routing.js";
+import type { EngineQuestion } from "./engine.js";
+import type { ResolvedServingOptions } from "./options.js";
+
+/** A checked request, and what will be asked of the engine. */
+export interface PreparedRequest {
+  messages: readonly ConversationTurn[];
+  /** Content of the last user message, for the record. */
+  prompt: string;
+  adapterId: string | null;
+  routing: RoutingDecision | undefined;
+  question: EngineQuestion;
+  subjectId?: string;
+  domain?: string;
+  metadata?: Metadata;
+}
+
+/** Checks a request and lets the router choose where it pins nothing. Throws `ValidationError` `input_invalid` naming the field. */
+export async function prepareRequest(
+  request: GenerationRequest,
+  options: ResolvedServingOptions,
+  signal: AbortSignal,
+): Promise<PreparedRequest> {
+  const checked = GenerationRequest.safeParse(request);
+  if (!checked.success) throw inputError(checked.error);
+  const { prompt, adapterId, route, domain, maxTokens, temperature, topP, stop, seed, subjectId, metadata } = checked.data;
+  const messages = checked.data.messages ?? [{ role: "user" as const, content: prompt ?? "" }];
+  const isPinned = adapterId !== undefined;
+  const routing = isPinned || !route ? undefined : await options.router?.route(messages, { domain, signal });
+  const chosen = (isPinned ? adapterId : routing?.adapterId) ?? null;
+  return {
+    messages,
+    prompt: prompt ?? messages.findLast((turn) => turn.role === "user")?.content ?? "",
+    adapterId: chosen,
+    routing,
+    question: {
+      model: chosen ?? options.baseModel,
+      messages,
+      maxTokens: maxTokens ?? options.maxTokens,
+      temperature: temperature ?? options.temperature,
+      topP,
+      stop,
+      seed,
+    },
+    subjectId,
+    domain: domain ?? routing?.domain,
+    metadata,
+  };
+}
+
+const AdapterFiles = z.object({ id: z.string().min(1).max(256), path: z.string().min(1).max(4_096) });
+
+/** Checks what `loadAdapter` takes. */
+export function checkAdapterFiles(adapter: { id: string; path: string }): { id: string; path: string } {
+  const checked = AdapterFiles.safeParse(adapter);
+  if (!checked.success) throw inputError(checked.error);
+  return checked.data;
+}
+
+function inputError(error: z.ZodError): ValidationError {
+  const issue = error.issues[0];
+  const field = issue?.path.join(".") || "request";
+  return new ValidationError("input_invalid", `${field}: ${issue?.message}`, { cause: error, details: { field } });
+}

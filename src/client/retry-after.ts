@@ -1,0 +1,8 @@
+/** Milliseconds that a `retry-after` header asks for (RFC 9110, 10.2.3: seconds or an HTTP date); null where it says nothing usable. */
+export function parseRetryAfter(header: string | null, now: number = Date.now()): number | null {
+  if (header === null) return null;
+  const text = header.trim();
+  if (/^\d+(\.\d+)?$/.test(text)) return Math.ceil(Number(text) * 1_000);
+  const date = Date.parse(text);
+  return Number.isNaN(date) ? null : Math.max(0, date - now);
+}

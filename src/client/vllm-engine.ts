@@ -1,0 +1,88 @@
+import { ConflictError, ValidationError } from "../errors.js";
+import type { Attempt } from "./attempt.js";
+import { AttemptError } from "./attempt-error.js";
+import { OpenAiEngine } from "./openai-engine.js";
+
+/**
+ * vLLM, and the bundled runtime, which keeps the same contract: adapters come and go while it serves.
+ * Never asks for `load_inplace`: changed weights under an old name may be answered from a stale cache, so a name is
+ * loaded once and never again with another path.
+ */
+export class VllmEngine extends OpenAiEngine {
+  override async loadAdapter(attempt: Attempt, adapter: { id: string; path: string }): Promise<"loaded" | "already_loaded"> {
+    try {
+      await attempt.connection.send(attempt, "POST", "/v1/load_lora_adapter", { lora_name: adapter.id, lora_path: adapter.path });
+      return "loaded";
+    } catch (error) {
+      const status = statusOf(error);
+      if (status === 400 && /already been loaded/i.test(messageOf(error))) {
+        await this.expectSamePath(attempt, adapter);
+        return "already_loaded";
+      }
+      if (status === 404 && isMissingRoute(error)) throw this.cannotUpdate(attempt);
+      if (status !== 400 && status !== 404) throw error;
+      throw this.refusal(attempt, adapter, error as AttemptError);
+    }
+  }
+
+  override async unloadAdapter(attempt: Attempt, id: string): Promise<"unloaded" | "not_loaded"> {
+    try {
+      await attempt.connection.send(attempt, "POST", "/v1/unload_lora_adapter", { lora_name: id });
+      return "unloaded";
+    } catch (error) {
+      if (statusOf(error) !== 404) throw error;
+      if (isMissingRoute(error)) throw this.cannotUpdate(attempt);
+      return "not_loaded";
+    }
+  }
+
+  override ping(attempt: Attempt): Promise<void> {
+    return attempt.connection.send(attempt, "GET", "/health");
+  }
+
+  protected override isAdapter(_id: string, parent: string | null): boolean {
+    return parent !== null;
+  }
+
+  private async expectSamePath(attempt: Attempt, { id, path }: { id: string; path: string }): Promise<void> {
+    const loaded = (await this.models(attempt)).find((model) => model.id === id);
+    if (loaded?.path == null || sameFolder(loaded.path, path)) return;
+    const { url } = attempt.connection;
+    const message = `Adapter ${id} is loaded at ${url} from ${loaded.path}, not from ${path}. Adapter names are immutable: register the new files as a new version.`;
+    const error = new ConflictError("adapter_state_conflict", message, { details: { id, endpoint: url, path: loaded.path } });
+    throw new AttemptError(error, { failover: false, retry: false });
+  }
+
+  private cannotUpdate(attempt: Attempt): AttemptError {
+    return this.cannot(
+      attempt,
+      "it does not load adapters while it serves; start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True",
+    );
+  }
+
+  private refusal(attempt: Attempt, { id, path }: { id: string; path: string }, cause: AttemptError): AttemptError {
+    const { url } = attempt.connection;
+    const message = `Adapter ${id} (${path}) was refused: ${cause.message}`;
+    const error = new ValidationError("adapter_invalid", message, { cause: cause.error, details: { id, path, endpoint: url } });
+    return new AttemptError(error, { failover: false, retry: false });
+  }
+}
+
+/** An engine may say the absolute folder of a path that was given relative to its root. */
+function sameFolder(a: string, b: string): boolean {
+  const [left, right] = [a, b].map((path) => path.replace(/^(\.\/)+/, "").replace(/\/+$/, "")) as [string, string];
+  return left === right || left.endsWith(`/${right}`) || right.endsWith(`/${left}`);
+}
+
+function statusOf(error: unknown): unknown {
+  return error instanceof AttemptError ? error.error.details.status : undefined;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : "";
+}
+
+/** FastAPI and Starlette say "Not Found" for a route that is not there; a missing adapter has a message of its own. */
+function isMissingRoute(error: unknown): boolean {
+  return /: Not Found$/.test(messageOf(error));
+}
