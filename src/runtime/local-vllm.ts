@@ -1,0 +1,178 @@
+import { randomBytes } from "node:crypto";
+import { createServer } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import { request } from "undici";
+import type { CallOptions, Endpoint, EndpointProvider, Logger } from "../types/common.js";
+import { childEnvironment } from "./child-environment.js";
+import { hasNvidiaGpu } from "./find-gpu.js";
+import type { RuntimeEnvironment } from "./install-runtime.js";
+import { installedEnvironment, localPath } from "./local-runtime.js";
+import { LocalService, type ServiceCommand, type ServiceExit, type StartingService } from "./local-service.js";
+
+export interface LocalVllmOptions {
+  /** Folder or hub id of the base model. */
+  model: string;
+  /** Its name in requests. Default `base`. */
+  servedModelName?: string;
+  /** Tokens of prompt and answer together. Default: the model's own; 512 without a GPU. */
+  maxModelLength?: number;
+  /** Largest rank of an adapter. Default 16. */
+  maxLoraRank?: number;
+  /** Adapters in one batch. Default 4. */
+  maxLoras?: number;
+  /** Adapters in memory. Default 16. */
+  maxCpuLoras?: number;
+  /** GiB for the key–value cache without a GPU. Default 1. */
+  cpuCacheGigabytes?: number;
+  environment?: RuntimeEnvironment;
+  /** Longest start, milliseconds; imports alone take 90–160 s on two cores. Default 300 000. */
+  startTimeoutMs?: number;
+  /** More arguments of vLLM's server. */
+  args?: readonly string[];
+  env?: Record<string, string>;
+  onExit?: (exit: ServiceExit) => void;
+  logger?: Logger;
+}
+
+/** vLLM's own command looks up a distribution that the CPU build does not have; and nothing of it watches its parent. */
+const LAUNCHER = `
+import os, runpy, signal, sys, threading
+def watch():
+    while os.read(0, 4096):
+        pass
+    os.killpg(0, signal.SIGKILL)
+threading.Thread(target=watch, daemon=True).start()
+sys.argv[0] = "vllm"
+runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__", alter_sys=True)
+`;
+
+/**
+ * vLLM with hot-loadable adapters as a child process of this one, on this machine's GPU or its CPU.
+ * @example
+ * ```ts
+ * await using vllm = new LocalVllm({ model: "Qwen/Qwen3-8B" });
+ * const { url } = await vllm.resolve();
+ * ```
+ */
+export class LocalVllm implements EndpointProvider, AsyncDisposable {
+  readonly name = "local vLLM";
+  readonly #options: LocalVllmOptions;
+  readonly #token = randomBytes(24).toString("base64url");
+  readonly #service: LocalService;
+  #port = 0;
+
+  constructor(options: LocalVllmOptions) {
+    this.#options = options;
+    this.#service = new LocalService({
+      name: this.name,
+      command: () => this.#command(),
+      ready: (service) => this.#ready(service),
+      startTimeoutMs: options.startTimeoutMs ?? 300_000,
+      onExit: options.onExit,
+      logger: options.logger,
+    });
+  }
+
+  /** Process id while it runs. */
+  get pid(): number | null {
+    return this.#service.pid;
+  }
+
+  /**
+   * Where it listens; starts it where it does not run.
+   * @throws RuntimeUnavailableError `runtime_not_installed`, `runtime_unavailable`
+   */
+  resolve(options: CallOptions = {}): Promise<Endpoint> {
+    return this.#service.resolve(options);
+  }
+
+  /** Ends it; after `graceMs` (default 5000) it is killed. */
+  async close(options: { graceMs?: number } = {}): Promise<void> {
+    await this.#service.close(options.graceMs ?? 5000);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #command(): Promise<ServiceCommand> {
+    const {
+      model,
+      servedModelName = "base",
+      maxLoraRank = 16,
+      maxLoras = 4,
+      maxCpuLoras = 16,
+      cpuCacheGigabytes = 1,
+      args = [],
+      env = {},
+    } = this.#options;
+    const environment = this.#options.environment ?? (await installedEnvironment("vllm"));
+    const hasGpu = await hasNvidiaGpu();
+    const maxModelLength = this.#options.maxModelLength ?? (hasGpu ? undefined : 512);
+    this.#port = await freePort();
+    const options = [
+      "--model",
+      localPath(model),
+      "--served-model-name",
+      servedModelName,
+      "--host",
+      "127.0.0.1",
+      "--port",
+      String(this.#port),
+    ];
+    options.push(
+      "--enable-lora",
+      "--max-lora-rank",
+      String(maxLoraRank),
+      "--max-loras",
+      String(maxLoras),
+      "--max-cpu-loras",
+      String(maxCpuLoras),
+    );
+    if (maxModelLength !== undefined) options.push("--max-model-len", String(maxModelLength));
+    if (!hasGpu) options.push("--max-num-seqs", "8", "--dtype", "float32", "--enforce-eager");
+    const vllm = {
+      VLLM_ALLOW_RUNTIME_LORA_UPDATING: "True",
+      VLLM_NO_USAGE_STATS: "1",
+      VLLM_API_KEY: this.#token,
+      ...(hasGpu ? {} : { VLLM_CPU_KVCACHE_SPACE: String(cpuCacheGigabytes) }),
+      ...(localPath(model) === model && !model.startsWith("/") ? {} : { HF_HUB_OFFLINE: "1" }),
+    };
+    return {
+      file: environment.python,
+      args: ["-I", "-X", "utf8", "-c", LAUNCHER, ...options, ...args],
+      cwd: environment.folder,
+      env: childEnvironment({ PYTHONUNBUFFERED: "1", ...vllm, ...env }),
+    };
+  }
+
+  async #ready(service: StartingService): Promise<Endpoint> {
+    const url = `http://127.0.0.1:${this.#port}`;
+    // read, so that its pipe does not fill
+    service.onLine(() => {});
+    while (!service.ended.aborted) {
+      const isUp = await request(`${url}/health`, { headersTimeout: 2000, signal: service.ended }).then(
+        async ({ statusCode, body }) => {
+          await body.dump();
+          return statusCode === 200;
+        },
+        () => false,
+      );
+      if (isUp) return { url, token: this.#token };
+      await delay(250, undefined, { signal: service.ended }).catch(() => {});
+    }
+    throw service.ended.reason;
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      const port = typeof address === "object" && address !== null ? address.port : 0;
+      server.close(() => resolve(port));
+    });
+  });
+}

@@ -1,0 +1,56 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import type { Python } from "./find-python.js";
+
+/** What is installed beside the trainer: nothing, or vLLM. */
+export type RuntimeEngine = "local" | "vllm";
+
+/** Installer of everything else; the same one everywhere. */
+export const UV_VERSION = "0.13.9";
+/** Written last; an environment without it is unfinished and is made anew. */
+export const MARKER = "clara-environment.json";
+
+/** Folder shared by all projects of this user: `CLARA_CACHE_DIR`, `XDG_CACHE_HOME/clara-sdk`, or `~/.cache/clara-sdk`. */
+export function cacheFolder(environment: NodeJS.ProcessEnv = process.env): string {
+  if (environment.CLARA_CACHE_DIR) return environment.CLARA_CACHE_DIR;
+  return join(environment.XDG_CACHE_HOME || join(homedir(), ".cache"), "clara-sdk");
+}
+
+/** The requirement files of an engine that this package has. */
+export function requirementFiles(
+  sourceFolder: string,
+  engine: RuntimeEngine,
+  hasGpu: boolean,
+): { requirements: string[]; overrides: string | null } {
+  const requirements = [join(sourceFolder, "requirements.txt")];
+  if (engine === "vllm") requirements.push(join(sourceFolder, hasGpu ? "requirements-vllm.txt" : "requirements-vllm-cpu.txt"));
+  const overrides = join(sourceFolder, "overrides.txt");
+  return { requirements, overrides: existsSync(overrides) ? overrides : null };
+}
+
+/** Where the environment for exactly these requirements and this interpreter lies. */
+export async function environmentFolder(
+  sourceFolder: string,
+  python: Python,
+  engine: RuntimeEngine,
+  hasGpu: boolean,
+  cache: string = cacheFolder(),
+): Promise<string> {
+  const { requirements, overrides } = requirementFiles(sourceFolder, engine, hasGpu);
+  const hash = createHash("sha256");
+  for (const file of [...requirements, ...(overrides === null ? [] : [overrides])]) hash.update(await readFile(file)).update("\0");
+  hash.update([python.version, python.executable, python.platform, engine, hasGpu ? "gpu" : "cpu", UV_VERSION].join("\0"));
+  return join(cache, "python", hash.digest("hex").slice(0, 20));
+}
+
+/** The interpreter of an environment folder. */
+export function interpreterOf(folder: string): string {
+  return process.platform === "win32" ? join(folder, "Scripts", "python.exe") : join(folder, "bin", "python");
+}
+
+export function isComplete(folder: string): boolean {
+  return existsSync(join(folder, MARKER)) && existsSync(interpreterOf(folder));
+}

@@ -1,0 +1,7 @@
+export type { EvaluationSetInput } from "./build-spec.js";
+export type { DatasetSource, TrainingClientOptions, TrainingDefaults } from "./client-options.js";
+export { LocalProcessBackend, type LocalProcessBackendOptions } from "./local-process-backend.js";
+export { RuntimeBackend } from "./runtime-backend.js";
+export { TRAINER_DEFAULTS } from "./trainer-defaults.js";
+export { type BackendRunOptions, DETACH, type TrainingBackend, type TrainingFile } from "./training-backend.js";
+export { type JobFilter, TrainingClient } from "./training-client.js";
