@@ -50,5 +50,7 @@ export const Adapter = z.object({
   metadata: Metadata,
   createdAt: z.iso.datetime(),
   activatedAt: z.iso.datetime().nullable(),
+  /** Why it was rejected or withdrawn; with a reason it can never be active again. */
+  revokedReason: z.string().optional(),
 });
 export type Adapter = z.infer<typeof Adapter>;

@@ -19,7 +19,7 @@ export type RoutingDecision = z.infer<typeof RoutingDecision>;
 /** A rule: a text that holds these words or patterns belongs to the domain. */
 export const DomainRule = z.object({
   domain: Slug,
-  /** Words or phrases, case-insensitive; each match adds `weight`. */
+  /** Words or phrases, whatever their case and ending; `photovolt*` also as the beginning of a word. Each that is found adds `weight`. */
   keywords: z.array(z.string().min(1)).default([]),
   /** Added per keyword match; default 1. A text whose sum reaches `thresholds.hardDomain` is routed by rule. */
   weight: z.number().positive().default(1),
@@ -38,8 +38,13 @@ export const RouterSettings = z.object({
     hardDomain: z.number().positive(),
     /** Below it the default answers. Default .55. */
     confLow: z.number().min(0).max(1),
-    /** From it on the candidate answers without exploration. Default .85. */
+    /** From it on the candidate answers always; between the two thresholds `uncertain` and exploration decide. Default .85. */
     confHigh: z.number().min(0).max(1),
   }),
+  /**
+   * Who answers between the thresholds while exploration is off: the candidate, which is more likely right than not there, or the
+   * default. With exploration on the candidate is tried by chance. Default "candidate".
+   */
+  uncertain: z.enum(["candidate", "default"]),
 });
 export type RouterSettings = z.infer<typeof RouterSettings>;

@@ -1,0 +1,67 @@
+import type { Executor } from "../store/store.js";
+import type { Adapter, AdapterInput, AdapterStatus } from "../types/adapter.js";
+import type { CallOptions } from "../types/common.js";
+
+/** Options of the calls that change the registry. */
+export interface RegistryChangeOptions extends CallOptions {
+  /** An open transaction of the caller's: the change commits or vanishes with it. The memory registry ignores it. */
+  transaction?: Executor;
+}
+
+/** Options of the calls that change what serves. */
+export interface ActivationOptions extends RegistryChangeOptions {
+  /** Kept in the domain's history. */
+  reason?: string;
+}
+
+/** What `listAdapters` filters by. */
+export interface AdapterFilter {
+  domain?: string;
+  status?: AdapterStatus;
+  name?: string;
+}
+
+/** One period of a domain's history. */
+export interface ActivationPeriod {
+  domain: string;
+  /** Null: the base model answered. */
+  adapterId: string | null;
+  startedAt: string;
+  /** Null: it still does. */
+  endedAt: string | null;
+  reason: string;
+}
+
+/** What a change of the serving adapter did. */
+export interface ActivationChange {
+  domain: string;
+  /** Who answers now; null: the base model. */
+  active: Adapter | null;
+  /** Who answered until now; null: the base model. */
+  previous: Adapter | null;
+}
+
+/**
+ * Where adapter versions live. Versions are immutable but for their status; at most one is active a domain; each change of the
+ * active one is a period of the domain's history.
+ */
+export interface AdapterRegistry {
+  /** Adds a version: the pinned one, or the next of the name. Again the same version with the same content answers it unchanged. */
+  register(input: AdapterInput, options?: RegistryChangeOptions): Promise<Adapter>;
+  /** Rejects with `NotFoundError` `adapter_not_found`. */
+  get(id: string, options?: RegistryChangeOptions): Promise<Adapter>;
+  /** Oldest first. */
+  list(filter?: AdapterFilter, options?: CallOptions): Promise<Adapter[]>;
+  /** The version that the next `register` of this name would get. */
+  nextVersion(name: string, options?: RegistryChangeOptions): Promise<number>;
+  /** Makes it the one that serves its domain; the one before is retired. Active already: nothing changes. */
+  activate(id: string, options?: ActivationOptions): Promise<ActivationChange>;
+  /** Takes it out of service; the base model answers its domain. Not active: nothing changes. */
+  deactivate(id: string, options?: ActivationOptions): Promise<ActivationChange>;
+  /** Back to what served before the present one, past all that was rejected or withdrawn since, at last to the base model. */
+  rollback(domain: string, options?: ActivationOptions): Promise<ActivationChange>;
+  /** Ends an adapter for good: out of service if it serves, and never active again. */
+  revoke(id: string, status: "rejected" | "retired", reason: string, options?: RegistryChangeOptions): Promise<Adapter>;
+  /** The domain's periods, oldest first. */
+  history(domain: string, options?: CallOptions): Promise<ActivationPeriod[]>;
+}

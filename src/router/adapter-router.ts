@@ -1,0 +1,396 @@
+import { randomBytes } from "node:crypto";
+import { z } from "zod";
+import { LexicalEmbedder } from "../embedders/index.js";
+import { AbortedError, ConfigurationError, ValidationError } from "../errors.js";
+import type { Adapter, AdapterInput } from "../types/adapter.js";
+import type { CallOptions, ConversationTurn, Embedder, Logger } from "../types/common.js";
+import type { RouterSettings, RoutingDecision, RoutingStrategy } from "../types/routing.js";
+import type { ActivationOptions, ActivationPeriod, AdapterFilter, AdapterRegistry, RegistryChangeOptions } from "./adapter-registry.js";
+import type { AdapterRouterOptions, RouteOptions, RouterStatus } from "./adapter-router-options.js";
+import { type AdapterComparison, compareAdapters } from "./compare-adapters.js";
+import { DecisionLog, type RecordedDecision } from "./decision-log.js";
+import { DomainRules } from "./domain-rules.js";
+import { LiveAdapters } from "./live-adapters.js";
+import { MemoryAdapterRegistry } from "./memory-adapter-registry.js";
+import { seededRandom } from "./random.js";
+import { routedText } from "./routed-text.js";
+import { DEFAULT_ROUTER_SETTINGS, mergeRouterSettings, type RouterSettingsInput } from "./router-settings.js";
+import type { RankedAdapter } from "./routing-table.js";
+
+/** No action in the exploration's band is ever impossible, or its outcome could not be judged. */
+const MIN_PROPENSITY = 0.05;
+const MAX_CANDIDATES = 5;
+
+const Reward = z.number().min(-1).max(1);
+
+interface Choice {
+  adapterId: string | null;
+  strategy: RoutingStrategy;
+  confidence: number;
+  domain?: string;
+  candidates?: RoutingDecision["candidates"];
+  propensity?: number;
+}
+
+/**
+ * Chooses who answers a request: a pinned adapter, else a domain rule or hint, else the adapter whose examples the question is
+ * like, else the default. Decisions are made in memory; the confidence of an embedding decision is a calibrated probability.
+ * @example
+ * ```ts
+ * const router = new AdapterRouter({ registry: new SqlAdapterRegistry({ store }) });
+ * const { adapterId, confidence } = await router.route("Which key opens the greenhouse?");
+ * ```
+ */
+export class AdapterRouter {
+  readonly #registry: AdapterRegistry;
+  readonly #embedder: Embedder;
+  readonly #logger: Logger | undefined;
+  readonly #live: LiveAdapters;
+  readonly #log: DecisionLog;
+  readonly #embedTimeoutMs: number;
+  readonly #refreshIntervalMs: number;
+  readonly #random: () => number;
+  readonly #idPrefix = `dec_${randomBytes(9).toString("base64url")}_`;
+  #idCounter = 0;
+  #settings: RouterSettings;
+  #rules: DomainRules;
+  #embedError: string | null = null;
+
+  constructor(options: AdapterRouterOptions = {}) {
+    this.#registry = options.registry ?? new MemoryAdapterRegistry();
+    this.#embedder = options.embedder ?? new LexicalEmbedder();
+    this.#logger = options.logger;
+    this.#settings = mergeRouterSettings(DEFAULT_ROUTER_SETTINGS, options.settings ?? {}, "configuration");
+    this.#rules = new DomainRules(this.#settings.rules);
+    this.#live = new LiveAdapters(this.#registry, this.#embedder, options.logger);
+    this.#log = new DecisionLog(wholeNumber("maxDecisions", options.maxDecisions ?? 10_000, 1));
+    this.#embedTimeoutMs = wholeNumber("embedTimeoutMs", options.embedTimeoutMs ?? 2_000, 1);
+    this.#refreshIntervalMs = wholeNumber("refreshIntervalMs", options.refreshIntervalMs ?? 5_000, 0);
+    this.#random = seededRandom(options.explorationSeed ?? randomBytes(4).readUInt32LE());
+  }
+
+  /**
+   * Decides who answers. Of a conversation the last user turn counts. Never waits for the database, but for the first call of a
+   * router that was not refreshed yet. Abort stops the embedder and rejects with `AbortedError`.
+   * @example
+   * ```ts
+   * const decision = await router.route([{ role: "user", content: "Genehmigung für Photovoltaik?" }], { signal });
+   * ```
+   */
+  async route(textOrMessages: string | readonly ConversationTurn[], options: RouteOptions = {}): Promise<RoutingDecision> {
+    throwIfAborted(options.signal);
+    const text = routedText(textOrMessages);
+    if (options.pinned !== undefined) return this.#decide({ adapterId: options.pinned, strategy: "pinned", confidence: 1 });
+    if (!this.#live.isLoaded) await this.refresh({ signal: options.signal });
+    else this.#refreshIfOld();
+    return this.#decide(this.#byDomain(text, options.domain) ?? (await this.#byEmbedding(text, options)) ?? this.#byDefault(0));
+  }
+
+  /**
+   * Adds a version as a candidate; it serves nothing until it is activated.
+   * @example
+   * ```ts
+   * const adapter = await router.registerAdapter({ name: "building", domain: "building", path, baseModel, examples: questions });
+   * ```
+   */
+  async registerAdapter(input: AdapterInput, options: RegistryChangeOptions = {}): Promise<Adapter> {
+    return this.#registry.register(input, options);
+  }
+
+  /**
+   * Makes a version the one that serves its domain. With `transaction` the routing changes at the `refresh()` that you call after
+   * the commit. Rejects with `ConflictError` `adapter_state_conflict` for a rejected or withdrawn one.
+   * @example
+   * ```ts
+   * await router.activateAdapter("building@v2", { reason: "passed the gate" });
+   * ```
+   */
+  async activateAdapter(id: string, options: ActivationOptions = {}): Promise<Adapter> {
+    const { active } = await this.#registry.activate(id, options);
+    await this.#refreshAfter(options);
+    return active!;
+  }
+
+  /**
+   * Takes a version out of service; the default answers its domain.
+   * @example
+   * ```ts
+   * await router.deactivateAdapter("building@v2", { reason: "maintenance" });
+   * ```
+   */
+  async deactivateAdapter(id: string, options: ActivationOptions = {}): Promise<Adapter> {
+    await this.#registry.deactivate(id, options);
+    await this.#refreshAfter(options);
+    return this.#registry.get(id, options);
+  }
+
+  /**
+   * Back to the version that served before, past rejected and withdrawn ones; null: the base model answers now.
+   * @example
+   * ```ts
+   * const adapter = await router.rollback("building", { reason: "wrong answers" });
+   * ```
+   */
+  async rollback(domain: string, options: ActivationOptions = {}): Promise<Adapter | null> {
+    const { active } = await this.#registry.rollback(domain, options);
+    await this.#refreshAfter(options);
+    return active;
+  }
+
+  /**
+   * Marks a version as unfit for good, for example because the gate refused it. If it serves, the base model takes over.
+   * @example
+   * ```ts
+   * await router.rejectAdapter("building@v3", "exact answers fell from .88 to .05");
+   * ```
+   */
+  async rejectAdapter(id: string, reason: string, options: RegistryChangeOptions = {}): Promise<Adapter> {
+    return this.#revoke(id, "rejected", reason, options);
+  }
+
+  /**
+   * Withdraws a version for good, for example because a person whose data it learnt was erased: no activation, no rollback to it.
+   * @example
+   * ```ts
+   * await router.withdrawAdapter("building@v2", "erasure of a subject");
+   * ```
+   */
+  async withdrawAdapter(id: string, reason: string, options: RegistryChangeOptions = {}): Promise<Adapter> {
+    return this.#revoke(id, "retired", reason, options);
+  }
+
+  /**
+   * Rejects with `NotFoundError` `adapter_not_found`.
+   * @example
+   * ```ts
+   * const { path } = await router.getAdapter("building@v1");
+   * ```
+   */
+  async getAdapter(id: string, options: RegistryChangeOptions = {}): Promise<Adapter> {
+    return this.#registry.get(id, options);
+  }
+
+  /**
+   * Versions, oldest first.
+   * @example
+   * ```ts
+   * const candidates = await router.listAdapters({ domain: "building", status: "candidate" });
+   * ```
+   */
+  async listAdapters(filter: AdapterFilter = {}, options: CallOptions = {}): Promise<Adapter[]> {
+    return this.#registry.list(filter, options);
+  }
+
+  /**
+   * The version number that the next registration under this name gets.
+   * @example
+   * ```ts
+   * const path = `adapters/building@v${await router.nextVersion("building")}`;
+   * ```
+   */
+  async nextVersion(name: string, options: RegistryChangeOptions = {}): Promise<number> {
+    return this.#registry.nextVersion(name, options);
+  }
+
+  /**
+   * Metrics, facts and examples of two versions side by side.
+   * @example
+   * ```ts
+   * const { metrics } = await router.compareAdapters("building@v1", "building@v2");
+   * ```
+   */
+  async compareAdapters(a: string, b: string, options: CallOptions = {}): Promise<AdapterComparison> {
+    return compareAdapters(await this.#registry.get(a, options), await this.#registry.get(b, options));
+  }
+
+  /**
+   * Who served the domain, from when to when and why; oldest first.
+   * @example
+   * ```ts
+   * const periods = await router.history("building");
+   * ```
+   */
+  async history(domain: string, options: CallOptions = {}): Promise<ActivationPeriod[]> {
+    return this.#registry.history(domain, options);
+  }
+
+  /** What serves the domain now, from memory; null: the base model. */
+  activeAdapter(domain: string): Adapter | null {
+    return this.#live.active(domain);
+  }
+
+  /**
+   * Re-reads the registry and rebuilds what changed; routing goes on meanwhile with what it has. An embedder that fails does not
+   * fail it: domain rules and hints work without, and `status()` tells.
+   * @example
+   * ```ts
+   * await router.refresh();
+   * ```
+   */
+  async refresh({ signal }: CallOptions = {}): Promise<void> {
+    throwIfAborted(signal);
+    await this.#live.refresh(this.#settings);
+    throwIfAborted(signal);
+  }
+
+  /**
+   * Changes settings; absent fields stay. Throws `ValidationError` `input_invalid` naming the field, or `adapter_not_found`
+   * for a default adapter that is not registered.
+   * @example
+   * ```ts
+   * await router.configure({ thresholds: { confHigh: 0.9 }, rules: [{ domain: "building", keywords: ["key", "fuse box"] }] });
+   * ```
+   */
+  async configure(change: RouterSettingsInput, { signal }: CallOptions = {}): Promise<RouterSettings> {
+    throwIfAborted(signal);
+    const settings = mergeRouterSettings(this.#settings, change);
+    if (settings.defaultAdapter !== null) await this.#registry.get(settings.defaultAdapter, { signal });
+    this.#settings = settings;
+    this.#rules = new DomainRules(settings.rules);
+    await this.refresh({ signal });
+    return structuredClone(settings);
+  }
+
+  /** Settings, adapters by domain, decisions by strategy, calibration and outcomes of this process. */
+  status(): RouterStatus {
+    const table = this.#live.status();
+    return {
+      settings: structuredClone(this.#settings),
+      domains: table.domains,
+      embeddings: { embedder: this.#embedder.name, ...table.embeddings, lastError: table.embeddings.lastError ?? this.#embedError },
+      decisions: this.#log.countsByStrategy(),
+      outcomes: this.#log.outcomes(),
+      refreshedAt: table.refreshedAt,
+    };
+  }
+
+  /**
+   * Tells how an answer turned out, -1..1; a second call for the same decision replaces the first. Rejects with `NotFoundError`
+   * `decision_not_found`.
+   * @example
+   * ```ts
+   * await router.recordOutcome(reply.routing.id, 1);
+   * ```
+   */
+  async recordOutcome(decisionId: string, reward: number, { signal }: CallOptions = {}): Promise<void> {
+    throwIfAborted(signal);
+    const checked = Reward.safeParse(reward);
+    if (!checked.success) throw new ValidationError("input_invalid", `The reward of decision ${decisionId} must be a number from -1 to 1.`);
+    this.#log.reward(decisionId, checked.data);
+  }
+
+  /** A remembered decision with its propensity and its reward; throws `NotFoundError` `decision_not_found`. */
+  decision(id: string): Readonly<RecordedDecision> {
+    return structuredClone(this.#log.get(id));
+  }
+
+  /** Stops re-reading the registry and waits for a rebuild under way. */
+  async close(): Promise<void> {
+    await this.#live.close();
+  }
+
+  #byDomain(text: string, hint: string | undefined): Choice | null {
+    if (hint !== undefined) {
+      const adapter = this.#live.active(hint);
+      if (adapter === null) return { ...this.#byDefault(0), domain: hint };
+      return { adapterId: adapter.id, strategy: "domain", confidence: 1, domain: hint, candidates: [{ adapterId: adapter.id, score: 1 }] };
+    }
+    for (const { domain } of this.#rules.match(text, this.#settings.thresholds.hardDomain)) {
+      const adapter = this.#live.active(domain);
+      if (adapter === null) continue;
+      return { adapterId: adapter.id, strategy: "domain", confidence: 1, domain, candidates: [{ adapterId: adapter.id, score: 1 }] };
+    }
+    return null;
+  }
+
+  async #byEmbedding(text: string, { signal }: RouteOptions): Promise<Choice | null> {
+    if (!this.#settings.enableEmbeddings || text.trim() === "" || !this.#live.hasTable) return null;
+    const vector = await this.#embed(text, signal);
+    const ranked = vector === null ? [] : this.#live.rank(text, vector);
+    const best = ranked[0];
+    if (best === undefined) return null;
+    return this.#judge(best, candidatesOf(ranked));
+  }
+
+  /** Turns the best adapter's probability into a choice by the thresholds. */
+  #judge(best: RankedAdapter, candidates: RoutingDecision["candidates"]): Choice {
+    const { thresholds, enableExploration, uncertain } = this.#settings;
+    const confidence = Math.min(1, Math.max(0, best.probability));
+    const candidate = { adapterId: best.adapterId, confidence, candidates, domain: this.#live.domainOf(best.adapterId) };
+    if (confidence >= thresholds.confHigh) return { ...candidate, strategy: "embedding" };
+    if (confidence < thresholds.confLow) return this.#byDefault(confidence, candidates);
+    if (!enableExploration) {
+      return uncertain === "candidate" ? { ...candidate, strategy: "embedding" } : this.#byDefault(confidence, candidates);
+    }
+    const share = (confidence - thresholds.confLow) / (thresholds.confHigh - thresholds.confLow);
+    const propensity = Math.min(1 - MIN_PROPENSITY, Math.max(MIN_PROPENSITY, share));
+    if (this.#random() < propensity) return { ...candidate, strategy: "explore", propensity };
+    return { ...this.#byDefault(confidence, candidates), propensity: 1 - propensity };
+  }
+
+  #byDefault(confidence: number, candidates: RoutingDecision["candidates"] = []): Choice {
+    return { adapterId: this.#live.defaultAdapterId, strategy: "default", confidence, candidates };
+  }
+
+  #decide({ propensity = 1, candidates = [], ...choice }: Choice): RoutingDecision {
+    this.#idCounter++;
+    const decision: RoutingDecision = { id: this.#idPrefix + this.#idCounter.toString(36), ...choice, candidates };
+    this.#log.add(decision, propensity);
+    return decision;
+  }
+
+  /** Null where the embedder fails: a chat must not fail because the router's comfort is away. */
+  async #embed(text: string, signal?: AbortSignal): Promise<ArrayLike<number> | null> {
+    const timeout = AbortSignal.timeout(this.#embedTimeoutMs);
+    try {
+      const [vector] = await raceAbort(
+        this.#embedder.embed([text], { signal: signal ? AbortSignal.any([signal, timeout]) : timeout }),
+        timeout,
+      );
+      this.#embedError = null;
+      return vector ?? null;
+    } catch (error) {
+      throwIfAborted(signal);
+      this.#embedError = error instanceof Error ? error.message : String(error);
+      this.#logger?.warn({ error, embedder: this.#embedder.name }, "the router's embedder failed; the default answers");
+      return null;
+    }
+  }
+
+  async #revoke(id: string, status: "rejected" | "retired", reason: string, options: RegistryChangeOptions): Promise<Adapter> {
+    const adapter = await this.#registry.revoke(id, status, reason, options);
+    await this.#refreshAfter(options);
+    return adapter;
+  }
+
+  /** A change inside the caller's transaction is not true yet. */
+  async #refreshAfter({ transaction }: RegistryChangeOptions): Promise<void> {
+    if (transaction === undefined) await this.#live.refresh(this.#settings);
+  }
+
+  #refreshIfOld(): void {
+    if (this.#refreshIntervalMs === 0 || this.#live.ageMs() < this.#refreshIntervalMs) return;
+    this.#live.refreshInBackground(this.#settings);
+  }
+}
+
+function candidatesOf(ranked: readonly RankedAdapter[]): RoutingDecision["candidates"] {
+  return ranked.slice(0, MAX_CANDIDATES).map(({ adapterId, probability }) => ({ adapterId, score: probability }));
+}
+
+function wholeNumber(name: string, value: number, least: number): number {
+  if (Number.isInteger(value) && value >= least) return value;
+  throw new ConfigurationError("config_invalid", `${name} must be a whole number from ${least}, not ${value}.`);
+}
+
+function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new AbortedError("Routing was aborted.", { cause: signal.reason });
+}
+
+/** An embedder that does not listen to its signal still must not hold a request up. */
+function raceAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    work.then(resolve, reject);
+  });
+}

@@ -1,0 +1,15 @@
+export type {
+  ActivationChange,
+  ActivationOptions,
+  ActivationPeriod,
+  AdapterFilter,
+  AdapterRegistry,
+  RegistryChangeOptions,
+} from "./adapter-registry.js";
+export { AdapterRouter } from "./adapter-router.js";
+export type { AdapterRouterOptions, RouteOptions, RouterStatus } from "./adapter-router-options.js";
+export type { AdapterComparison, ComparedValue } from "./compare-adapters.js";
+export type { OutcomeCounts, RecordedDecision } from "./decision-log.js";
+export { MemoryAdapterRegistry } from "./memory-adapter-registry.js";
+export { DEFAULT_ROUTER_SETTINGS, type RouterSettingsInput } from "./router-settings.js";
+export { SqlAdapterRegistry, type SqlAdapterRegistryOptions } from "./sql-adapter-registry.js";

@@ -1,0 +1,265 @@
+import { type Selectable, sql, type Transaction } from "kysely";
+import { AbortedError } from "../errors.js";
+import type { Database } from "../store/schema.js";
+import type { Executor, Store } from "../store/store.js";
+import type { AdapterActivationRow, AdapterRow } from "../store/tables/adapter.js";
+import { inTransaction } from "../store/transaction.js";
+import type { Adapter, AdapterInput } from "../types/adapter.js";
+import type { CallOptions } from "../types/common.js";
+import { adapterIdOf, adapterNotFound, candidateOf, checkAdapterInput, revokedAdapter, sameAdapterOrConflict } from "./adapter-record.js";
+import type {
+  ActivationChange,
+  ActivationOptions,
+  ActivationPeriod,
+  AdapterFilter,
+  AdapterRegistry,
+  RegistryChangeOptions,
+} from "./adapter-registry.js";
+
+/** Options of `SqlAdapterRegistry`. */
+export interface SqlAdapterRegistryOptions {
+  store: Pick<Store, "db">;
+}
+
+type Period = Selectable<AdapterActivationRow>;
+
+/**
+ * Adapters in the application's own database, shared by all of its processes. Changes of one name, or of one domain's serving
+ * adapter, take turns by an advisory lock; unique indexes hold what the locks promise.
+ * @example
+ * ```ts
+ * const router = new AdapterRouter({ registry: new SqlAdapterRegistry({ store }) });
+ * await router.refresh();
+ * ```
+ */
+export class SqlAdapterRegistry implements AdapterRegistry {
+  readonly #db: Store["db"];
+
+  constructor({ store }: SqlAdapterRegistryOptions) {
+    this.#db = store.db;
+  }
+
+  async register(input: AdapterInput, options: RegistryChangeOptions = {}): Promise<Adapter> {
+    const checked = checkAdapterInput(input);
+    return this.#change(options, async (transaction) => {
+      await lock(transaction, "name", checked.name);
+      const version = checked.version ?? (await nextVersion(transaction, checked.name));
+      const existing = await findRow(transaction, adapterIdOf(checked.name, version));
+      if (existing) return sameAdapterOrConflict(adapterOf(existing), checked);
+      const adapter = candidateOf(checked, version, new Date());
+      const row = await transaction
+        .insertInto("adapters")
+        .values({
+          id: adapter.id,
+          name: adapter.name,
+          version,
+          domain: adapter.domain,
+          path: adapter.path,
+          base_model: adapter.baseModel,
+          sha256: adapter.sha256,
+          status: "candidate",
+          revoked_reason: null,
+          metrics: JSON.stringify(adapter.metrics),
+          lineage: JSON.stringify(adapter.lineage),
+          examples: JSON.stringify(adapter.examples),
+          metadata: JSON.stringify(adapter.metadata),
+          activated_at: null,
+        })
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      return adapterOf(row);
+    });
+  }
+
+  async get(id: string, options: RegistryChangeOptions = {}): Promise<Adapter> {
+    throwIfAborted(options);
+    return adapterOf(await getRow(options.transaction ?? this.#db, id));
+  }
+
+  async list({ domain, status, name }: AdapterFilter = {}, options: CallOptions = {}): Promise<Adapter[]> {
+    throwIfAborted(options);
+    let query = this.#db.selectFrom("adapters").selectAll().orderBy("created_at").orderBy("id");
+    if (domain !== undefined) query = query.where("domain", "=", domain);
+    if (status !== undefined) query = query.where("status", "=", status);
+    if (name !== undefined) query = query.where("name", "=", name);
+    return (await query.execute()).map(adapterOf);
+  }
+
+  async nextVersion(name: string, options: RegistryChangeOptions = {}): Promise<number> {
+    throwIfAborted(options);
+    return nextVersion(options.transaction ?? this.#db, name);
+  }
+
+  async activate(id: string, options: ActivationOptions = {}): Promise<ActivationChange> {
+    return this.#changeDomainOf(id, options, async (transaction, adapter, open) => {
+      if (adapter.revoked_reason !== null) throw revokedAdapter(id, adapter.status, adapter.revoked_reason);
+      if (open?.adapter_id === id) return unchanged(transaction, adapter.domain, open);
+      return change(transaction, adapter.domain, id, options.reason ?? "activated", open, open?.id ?? null);
+    });
+  }
+
+  async deactivate(id: string, options: ActivationOptions = {}): Promise<ActivationChange> {
+    return this.#changeDomainOf(id, options, async (transaction, adapter, open) => {
+      if (open?.adapter_id !== id) return unchanged(transaction, adapter.domain, open);
+      return change(transaction, adapter.domain, null, options.reason ?? "deactivated", open, open.id);
+    });
+  }
+
+  async rollback(domain: string, options: ActivationOptions = {}): Promise<ActivationChange> {
+    return this.#change(options, async (transaction) => {
+      await lock(transaction, "domain", domain);
+      const open = await openPeriod(transaction, domain);
+      const target = await rollbackTarget(transaction, open);
+      if ((open?.adapter_id ?? null) === (target?.adapter_id ?? null)) return unchanged(transaction, domain, open);
+      const reason = options.reason ?? "rolled back";
+      return change(transaction, domain, target?.adapter_id ?? null, reason, open, target?.parent_id ?? null);
+    });
+  }
+
+  async revoke(id: string, status: "rejected" | "retired", reason: string, options: RegistryChangeOptions = {}): Promise<Adapter> {
+    return this.#changeDomainOf(id, options, async (transaction, adapter, open) => {
+      if (open?.adapter_id === id) await change(transaction, adapter.domain, null, reason, open, open.id);
+      const row = await transaction
+        .updateTable("adapters")
+        .set({ status, revoked_reason: adapter.revoked_reason ?? reason })
+        .where("id", "=", id)
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      return adapterOf(row);
+    });
+  }
+
+  async history(domain: string, options: CallOptions = {}): Promise<ActivationPeriod[]> {
+    throwIfAborted(options);
+    const rows = await this.#db.selectFrom("adapter_activations").selectAll().where("domain", "=", domain).orderBy("id").execute();
+    return rows.map((row) => ({
+      domain: row.domain,
+      adapterId: row.adapter_id,
+      startedAt: row.started_at.toISOString(),
+      endedAt: row.ended_at?.toISOString() ?? null,
+      reason: row.reason,
+    }));
+  }
+
+  async #change<T>(options: RegistryChangeOptions, work: (transaction: Transaction<Database>) => Promise<T>): Promise<T> {
+    throwIfAborted(options);
+    return inTransaction(options.transaction ?? this.#db, work);
+  }
+
+  /** Locks the adapter's domain, and reads adapter and open period under the lock. */
+  async #changeDomainOf<T>(
+    id: string,
+    options: RegistryChangeOptions,
+    work: (transaction: Transaction<Database>, adapter: Selectable<AdapterRow>, open: Period | undefined) => Promise<T>,
+  ): Promise<T> {
+    return this.#change(options, async (transaction) => {
+      const { domain } = await getRow(transaction, id);
+      await lock(transaction, "domain", domain);
+      return work(transaction, await getRow(transaction, id), await openPeriod(transaction, domain));
+    });
+  }
+}
+
+/** Held until the transaction ends. A statement of its own: what follows must see what the holder before committed. */
+async function lock(transaction: Transaction<Database>, kind: "name" | "domain", key: string): Promise<void> {
+  await sql`select pg_advisory_xact_lock(hashtextextended(${`clara:adapter:${kind}:${key}`}, 0))`.execute(transaction);
+}
+
+async function nextVersion(executor: Executor, name: string): Promise<number> {
+  const row = await executor
+    .selectFrom("adapters")
+    .select(({ fn }) => fn.max("version").as("latest"))
+    .where("name", "=", name)
+    .executeTakeFirst();
+  return 1 + (row?.latest ?? 0);
+}
+
+function findRow(executor: Executor, id: string) {
+  return executor.selectFrom("adapters").selectAll().where("id", "=", id).executeTakeFirst();
+}
+
+async function getRow(executor: Executor, id: string): Promise<Selectable<AdapterRow>> {
+  const row = await findRow(executor, id);
+  if (row === undefined) throw adapterNotFound(id);
+  return row;
+}
+
+function openPeriod(executor: Executor, domain: string): Promise<Period | undefined> {
+  return executor
+    .selectFrom("adapter_activations")
+    .selectAll()
+    .where("domain", "=", domain)
+    .where("ended_at", "is", null)
+    .executeTakeFirst();
+}
+
+/** The nearest period before the present one whose adapter may serve; a period of the base model always may. */
+async function rollbackTarget(executor: Executor, open: Period | undefined): Promise<Period | undefined> {
+  let parentId = open?.parent_id ?? null;
+  while (parentId !== null) {
+    const period = await executor.selectFrom("adapter_activations").selectAll().where("id", "=", parentId).executeTakeFirstOrThrow();
+    if (period.adapter_id === null) return period;
+    const { revoked_reason } = await getRow(executor, period.adapter_id);
+    if (revoked_reason === null && period.adapter_id !== open!.adapter_id) return period;
+    parentId = period.parent_id;
+  }
+  return undefined;
+}
+
+async function change(
+  transaction: Transaction<Database>,
+  domain: string,
+  adapterId: string | null,
+  reason: string,
+  open: Period | undefined,
+  parentId: string | null,
+): Promise<ActivationChange> {
+  // The database's clock, which all processes share.
+  const now = sql<Date>`clock_timestamp()`;
+  if (open) await transaction.updateTable("adapter_activations").set({ ended_at: now }).where("id", "=", open.id).execute();
+  if (open?.adapter_id) await transaction.updateTable("adapters").set({ status: "retired" }).where("id", "=", open.adapter_id).execute();
+  if (adapterId !== null) {
+    await transaction.updateTable("adapters").set({ status: "active", activated_at: now }).where("id", "=", adapterId).execute();
+  }
+  await transaction
+    .insertInto("adapter_activations")
+    .values({ domain, adapter_id: adapterId, started_at: now, ended_at: null, reason, parent_id: parentId })
+    .execute();
+  return changeOf(transaction, domain, adapterId, open?.adapter_id ?? null);
+}
+
+function unchanged(executor: Executor, domain: string, open: Period | undefined): Promise<ActivationChange> {
+  return changeOf(executor, domain, open?.adapter_id ?? null, open?.adapter_id ?? null);
+}
+
+async function changeOf(executor: Executor, domain: string, active: string | null, previous: string | null): Promise<ActivationChange> {
+  return {
+    domain,
+    active: active === null ? null : adapterOf(await getRow(executor, active)),
+    previous: previous === null ? null : adapterOf(await getRow(executor, previous)),
+  };
+}
+
+function adapterOf(row: Selectable<AdapterRow>): Adapter {
+  return {
+    id: row.id,
+    name: row.name,
+    version: row.version,
+    domain: row.domain,
+    path: row.path,
+    baseModel: row.base_model,
+    sha256: row.sha256,
+    status: row.status,
+    metrics: row.metrics,
+    lineage: row.lineage,
+    examples: row.examples,
+    metadata: row.metadata as Adapter["metadata"],
+    createdAt: row.created_at.toISOString(),
+    activatedAt: row.activated_at?.toISOString() ?? null,
+    ...(row.revoked_reason === null ? {} : { revokedReason: row.revoked_reason }),
+  };
+}
+
+function throwIfAborted({ signal }: CallOptions): void {
+  if (signal?.aborted) throw new AbortedError("The registry call was aborted.", { cause: signal.reason });
+}
