@@ -90,7 +90,7 @@ export function connectionError(
     const error = new RuntimeUnavailableError(code, `No engine answers at ${endpoint}: ${startHint}`, { cause, details });
     return new AttemptError(error, { failover: true, retry: true });
   }
-  if (codes.some((one) => one.startsWith("HPE_") || one === "UND_ERR_HEADERS_OVERFLOW")) {
+  if (isParserError(cause) || codes.some((one) => one.startsWith("HPE_") || one === "UND_ERR_HEADERS_OVERFLOW")) {
     return invalidResponse(endpoint, "it does not speak HTTP", cause);
   }
   const message = `The connection to the engine at ${endpoint} was lost (${codes[0] ?? messageOf(cause)}).`;
@@ -129,6 +129,11 @@ function codesOf(error: unknown): string[] {
     if (Array.isArray(errors)) codes.push(...errors.map((one: { code?: unknown }) => one.code).filter((one) => typeof one === "string"));
   }
   return codes;
+}
+
+/** undici's parser leaves the code out for some of its findings. */
+function isParserError(error: unknown): boolean {
+  return error instanceof Error && (error.name === "HTTPParserError" || isParserError(error.cause));
 }
 
 function messageOf(error: unknown): string {

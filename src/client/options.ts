@@ -14,7 +14,8 @@ export type EngineKind = "runtime" | "vllm" | "ollama" | "openai-compatible";
 export interface ServingTimeouts {
   /** To open the TCP or TLS connection. Default 5,000. */
   connectMs: number;
-  /** From the request to the headers of a stream. A whole answer's headers follow its last token, so `totalMs` bounds them. Default 60,000. */
+  /** From the request to the headers of a stream (some engines send them with the first token). A whole answer's headers follow its
+   * last token, so `totalMs` bounds them. Default 120,000. */
   headersMs: number;
   /** From the headers to the first text of a stream. Default 120,000. */
   firstTokenMs: number;
@@ -82,7 +83,7 @@ export const DEFAULTS = {
   baseModel: "base",
   timeouts: {
     connectMs: 5_000,
-    headersMs: 60_000,
+    headersMs: 120_000,
     firstTokenMs: 120_000,
     idleMs: 60_000,
     totalMs: 600_000,

@@ -63,7 +63,10 @@ export class VllmEngine extends OpenAiEngine {
   private refusal(attempt: Attempt, { id, path }: { id: string; path: string }, cause: AttemptError): AttemptError {
     const { url } = attempt.connection;
     const message = `Adapter ${id} (${path}) was refused: ${cause.message}`;
-    const error = new ValidationError("adapter_invalid", message, { cause: cause.error, details: { id, path, endpoint: url } });
+    // the bundled runtime's limit of loaded adapters is not the adapter's fault
+    if (/which is the limit/.test(cause.message)) return cause;
+    const code = cause.error.code === "path_outside_root" ? "path_outside_root" : "adapter_invalid";
+    const error = new ValidationError(code, message, { cause: cause.error, details: { id, path, endpoint: url } });
     return new AttemptError(error, { failover: false, retry: false });
   }
 }
@@ -82,7 +85,7 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : "";
 }
 
-/** FastAPI and Starlette say "Not Found" for a route that is not there; a missing adapter has a message of its own. */
+/** For a route that is not there vLLM says "Not Found", the bundled runtime "is not a route"; a missing adapter has another message. */
 function isMissingRoute(error: unknown): boolean {
-  return /: Not Found$/.test(messageOf(error));
+  return /: Not Found$|is not a route/.test(messageOf(error));
 }

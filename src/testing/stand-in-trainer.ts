@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import { PROTOCOL_VERSION, type RuntimeCapabilities, type RuntimeJob, RuntimeSpec } from "../types/runtime-protocol.js";
 import {
   afterDelivery,
@@ -30,7 +32,7 @@ export type TrainerFault =
 export interface StandInTrainerOptions {
   /** Plays each job; see `jobScript` for an uneventful one. */
   script: TrainerScript;
-  /** Answer of `GET /v1/capabilities`, over a CPU with the three trainers. */
+  /** Changes to the answer of `GET /v1/capabilities`. Default: a CPU with the three trainers. */
   capabilities?: Partial<RuntimeCapabilities>;
   /** Bearer token it asks for. Default: none. */
   token?: string;
@@ -45,8 +47,8 @@ export interface StandInTrainer extends AsyncDisposable {
   readonly port: number;
   /** Every request so far, in order. */
   readonly requests: RecordedRequest[];
-  /** Specs of the jobs so far, in order. */
-  readonly specs: RuntimeSpec[];
+  /** Specs that were started so far, in order; one that was started again is there twice. */
+  readonly specs: readonly RuntimeSpec[];
   /** Uploaded files by path. */
   readonly files: ReadonlyMap<string, string>;
   job(id: string): RuntimeJob | undefined;
@@ -77,9 +79,7 @@ export async function startStandInTrainer(options: StandInTrainerOptions): Promi
     url: server.url,
     port: server.port,
     requests: server.requests,
-    get specs() {
-      return [...trainer.jobs.values()].map((job) => job.spec);
-    },
+    specs: trainer.specs,
     files: trainer.files,
     job: (id) => trainer.jobs.get(id)?.toJSON(),
     setFault: (fault) => trainer.setFault(fault),
@@ -89,9 +89,13 @@ export async function startStandInTrainer(options: StandInTrainerOptions): Promi
   };
 }
 
+/** Folders that the files API keeps closed. */
+const OWN_FOLDERS = new Set(["jobs", "cache", "checkpoints"]);
+
 class Trainer {
   readonly jobs = new Map<string, TrainerJob>();
   readonly files = new Map<string, string>();
+  readonly specs: RuntimeSpec[] = [];
   private fault: TrainerFault | null = null;
   private drops = 0;
 
@@ -125,47 +129,79 @@ class Trainer {
     if (version === "v1" && noun === "capabilities") return { status: 200, body: capabilities(this.options.capabilities) };
     if (version === "v1" && noun === "files") return this.file(exchange, rest.join("/"));
     if (version === "v1" && noun === "jobs") return this.job(exchange, rest);
-    return notFound(recorded.path);
+    return noRoute(recorded.method, recorded.path);
   }
 
   private file({ recorded }: Exchange, path: string): Reply {
-    if (path === "" || path.split("/").some((part) => part === ".." || part === "")) {
-      return errorReply(400, "BadRequestError", `the path ${path} is outside the root`, { clara_code: "path_outside_root" });
-    }
-    if (recorded.method === "PUT") {
-      this.files.set(path, recorded.text);
-      return { status: 201, body: { path, bytes: Buffer.byteLength(recorded.text) } };
+    if (path === "" && recorded.method === "GET") return this.listFiles(recorded.query.get("prefix") ?? "");
+    if (path === "" || path.split("/").some((part) => part === "" || part.startsWith(".")) || OWN_FOLDERS.has(path.split("/")[0] ?? "")) {
+      return refuse(400, `'${path}' is not a plain relative path of a file in the root`, "path_outside_root");
     }
     const content = this.files.get(path);
-    if (content === undefined) return notFound(path);
-    if (recorded.method !== "DELETE") return { status: 200, body: content, headers: { "content-type": "application/octet-stream" } };
+    if (recorded.method === "PUT") return this.putFile(recorded, path);
+    if (content === undefined) return refuse(404, `file '${path}' does not exist`, "data_invalid");
+    if (recorded.method === "GET")
+      return { status: 200, body: content, headers: { "content-type": "application/octet-stream", "x-content-sha256": sha256(content) } };
     this.files.delete(path);
     return { status: 204 };
   }
 
+  private putFile({ text, headers }: RecordedRequest, path: string): Reply {
+    const hash = sha256(text);
+    const expected = headers["x-content-sha256"];
+    if (expected !== undefined && expected !== hash) return refuse(422, `the body's SHA-256 is ${hash}, not ${expected}`, "data_invalid");
+    const isNew = !this.files.has(path);
+    this.files.set(path, text);
+    return { status: isNew ? 201 : 200, body: { path, size: Buffer.byteLength(text), sha256: hash } };
+  }
+
+  private listFiles(prefix: string): Reply {
+    const paths = [...this.files.keys()].filter((path) => path.startsWith(prefix)).sort();
+    return { status: 200, body: { files: paths.map((path) => ({ path, size: Buffer.byteLength(this.files.get(path) ?? "") })) } };
+  }
+
   private async job(exchange: Exchange, [id, action]: string[]): Promise<Reply | null> {
-    const { method, path } = exchange.recorded;
-    if (id === undefined) return method === "POST" ? this.submit(exchange) : { status: 200, body: { jobs: [...this.jobs.values()] } };
+    const { method, path, query } = exchange.recorded;
+    if (id === undefined) return method === "POST" ? this.submit(exchange) : this.listJobs(query.get("status"));
     const job = this.jobs.get(id);
-    if (job === undefined) return notFound(`job ${id}`);
+    if (job === undefined) return refuse(404, `job '${id}' does not exist`, "spec_invalid");
     if (method === "GET" && action === undefined) return { status: 200, body: job };
     if (method === "GET" && action === "events") return this.events(exchange, job);
-    if (method !== "POST" || action !== "cancel") return notFound(path);
+    if (method === "DELETE" && action === undefined) return this.removeJob(job);
+    if (method !== "POST" || action !== "cancel") return noRoute(method, path);
     job.cancel();
-    return { status: 202, body: job };
+    return { status: 200, body: job };
+  }
+
+  private listJobs(status: string | null): Reply {
+    const jobs = [...this.jobs.values()].map((job) => job.toJSON());
+    return { status: 200, body: { jobs: jobs.filter((job) => status === null || job.status === status) } };
+  }
+
+  private removeJob(job: TrainerJob): Reply {
+    if (!job.isOver) return refuse(409, `job ${job.spec.job_id} has not ended: cancel it first`);
+    this.jobs.delete(job.spec.job_id);
+    return { status: 204 };
   }
 
   private submit({ recorded }: Exchange): Reply {
     const parsed = RuntimeSpec.safeParse(recorded.body);
     if (!parsed.success) {
       const issue = parsed.error.issues[0];
-      return errorReply(400, "BadRequestError", `${issue?.path.join(".")}: ${issue?.message}`, { clara_code: "spec_invalid" });
+      return refuse(400, `${issue?.path.join(".")}: ${issue?.message}`, "spec_invalid");
     }
     const spec = parsed.data;
     const existing = this.jobs.get(spec.job_id);
-    if (existing !== undefined) return { status: 200, body: existing };
-    const job = new TrainerJob(spec);
+    if (existing !== undefined) {
+      if (!isDeepStrictEqual(existing.spec, spec))
+        return refuse(409, `job ${spec.job_id} exists with another spec: use another job_id`, "spec_invalid");
+      const status = existing.toJSON().status;
+      if (recorded.query.get("restart") !== "true" || (status !== "failed" && status !== "cancelled"))
+        return { status: 200, body: existing };
+    }
+    const job = new TrainerJob(spec, existing?.events.length);
     this.jobs.set(spec.job_id, job);
+    this.specs.push(spec);
     void job.run(this.scriptNow(), (path) => this.files.get(path));
     return { status: 201, body: job };
   }
@@ -187,18 +223,19 @@ class Trainer {
   }
 
   private async events({ recorded, request, response, signal }: Exchange, job: TrainerJob): Promise<null> {
-    let next = Number(recorded.headers["last-event-id"] ?? recorded.query.get("after") ?? 0);
+    let next = Number(recorded.query.get("after") ?? recorded.headers["last-event-id"] ?? 0);
     const limit = this.fault?.kind === "drop-events" && this.drops > 0 ? (this.fault.afterEvents ?? 1) : Number.POSITIVE_INFINITY;
     response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store" });
     response.flushHeaders();
+    await write(response, ": events of the job\n\n");
     for (let sent = 0; !signal.aborted; ) {
-      const event = job.events[next];
+      const event = job.events.find((one) => one.seq > next);
       if (event === undefined) {
         if (job.isOver) break;
         await job.changed(signal);
         continue;
       }
-      await write(response, `id: ${event.seq}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
+      await write(response, `id: ${event.seq}\ndata: ${JSON.stringify(event)}\n\n`);
       next = event.seq;
       sent += 1;
       if (sent >= limit) {
@@ -213,8 +250,22 @@ class Trainer {
   }
 }
 
-function notFound(what: string): Reply {
-  return errorReply(404, "NotFoundError", `there is no ${what}`);
+function refuse(status: number, message: string, claraCode?: string): Reply {
+  const types: Record<number, string> = { 404: "NotFoundError", 409: "ConflictError", 422: "UnprocessableEntityError" };
+  return errorReply(
+    status,
+    types[status] ?? "BadRequestError",
+    message,
+    claraCode === undefined ? {} : { clara_code: claraCode, retryable: false },
+  );
+}
+
+function noRoute(method: string, path: string): Reply {
+  return errorReply(404, "NotFoundError", `${method} ${path} is not a route of this runtime`);
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }
 
 function capabilities(given: Partial<RuntimeCapabilities> = {}): RuntimeCapabilities {

@@ -14,8 +14,12 @@ export class TrainerJob {
 
   readonly spec: RuntimeSpec;
 
-  constructor(spec: RuntimeSpec) {
+  /** Number of the last event of an earlier run of the same job. */
+  private readonly firstSeq: number;
+
+  constructor(spec: RuntimeSpec, seqBefore = 0) {
     this.spec = spec;
+    this.firstSeq = seqBefore + 1;
   }
 
   get isOver(): boolean {
@@ -31,7 +35,7 @@ export class TrainerJob {
       created_at: this.createdAt,
       started_at: this.startedAt,
       ended_at: this.endedAt,
-      last_seq: this.events.length,
+      last_seq: this.firstSeq - 1 + this.events.length,
       error: this.error,
     };
   }
@@ -78,7 +82,7 @@ export class TrainerJob {
   }
 
   private append(event: ScriptedEvent): void {
-    const stamped = { ...event, seq: this.events.length + 1, time: Date.now() / 1000 } as RuntimeEvent;
+    const stamped = { ...event, seq: this.firstSeq + this.events.length, time: Date.now() / 1000 } as RuntimeEvent;
     this.events.push(stamped);
     if (stamped.type === "result") this.end("completed");
     if (stamped.type === "error") {
