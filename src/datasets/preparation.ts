@@ -3,15 +3,15 @@ import { type CallOptions, PreparationOptions, type PreparedData, type Sample } 
 import { type Duplicate, DuplicateIndex } from "./duplicate-index.js";
 import type { QualityChecker } from "./quality-checker.js";
 import { type Candidate, isUnusable, type TrainingSource, toCandidate, type Unusable } from "./sample-input.js";
-import { type HoldoutOptions, splitSamples } from "./split.js";
+import { type HoldoutOptions, splitSamples, toHoldoutOptions } from "./split.js";
 import { StatisticsCollector } from "./statistics.js";
 import { hashOf } from "./text-normalisation.js";
 import { estimateTokens, type Tokenizer } from "./tokenizer.js";
 
 /** Options of `prepareTrainingData`. */
 export type PrepareOptions = PreparationOptions & {
-  /** What is held out of training. */
-  holdout?: HoldoutOptions;
+  /** What is held out of training; `false`: nothing. Default `true`. */
+  holdout?: HoldoutOptions | boolean;
   /** Domain of samples that name none. Default `general`. */
   domain?: string;
 };
@@ -35,6 +35,7 @@ export async function prepareCandidates(
   { signal }: CallOptions = {},
 ): Promise<PreparedData> {
   const settings = parseOptions(options);
+  const holdout = toHoldoutOptions(options.holdout);
   const removed: { sampleId: string; reason: string }[] = [];
   const usable: Sample[] = [];
   for (const candidate of sortCandidates(candidates)) {
@@ -49,11 +50,11 @@ export async function prepareCandidates(
   }
   const distinct = removeRepeated(usable, settings.removeDuplicates, removed, signal);
   const { short, tokens } = await removeLong(distinct, settings.maxLength, parts.tokenizer, removed, signal);
-  const split = splitSamples(short, options.holdout);
+  const split = splitSamples(short, holdout);
   removed.push(...split.removed);
   const statistics = new StatisticsCollector();
   for (const item of split.items) statistics.add(item, tokens.get(item.sample.id) ?? 0);
-  requireHoldout(options.holdout, split.items);
+  requireHoldout(holdout, split.items);
   return {
     items: split.items,
     report: { received: candidates.length, kept: split.items.length, removed },
@@ -166,8 +167,8 @@ async function removeLong(
   return { short, tokens };
 }
 
-function requireHoldout(holdout: HoldoutOptions | undefined, items: PreparedData["items"]): void {
-  if (!holdout?.required || items.some((item) => item.split === "recall")) return;
+function requireHoldout(holdout: HoldoutOptions, items: PreparedData["items"]): void {
+  if (!holdout.required || items.some((item) => item.split === "recall")) return;
   throw new ValidationError(
     "dataset_too_small",
     `Of ${items.length} samples no phrasing can be held out: a fact needs at least three phrasings, or three facts two each. Add samples, or leave holdout.required out.`,

@@ -92,7 +92,7 @@ export function isUnusable(value: Candidate | Unusable): value is Unusable {
 }
 
 function isSearchResult(source: TrainingSource): source is SearchResult {
-  return "content" in source && "scores" in source;
+  return typeof source === "object" && source !== null && "content" in source && "scores" in source;
 }
 
 function fromSearchResult(source: SearchResult, index: number, defaultDomain: string): Candidate | Unusable {

@@ -1,3 +1,4 @@
+import { ValidationError } from "../errors.js";
 import type { DatasetItem, Sample, SplitName } from "../types/index.js";
 import { groupKeyOf, isGenericAnswer } from "./answer-group.js";
 import { clusterPrompts } from "./prompt-clusters.js";
@@ -5,10 +6,10 @@ import { hashOf } from "./text-normalisation.js";
 
 /** What is held out of training, and how it is drawn. */
 export interface HoldoutOptions {
-  /** Hold out phrasings of learnt facts. Default true. */
-  recall?: boolean;
-  /** Hold out whole facts. Default true. */
-  generalisation?: boolean;
+  /** Hold out phrasings of learnt facts: whether, or for which share of the facts at most (0..1). Default true. */
+  recall?: boolean | number;
+  /** Hold out whole facts: whether (5 %, 2..12, from ten facts on), or which share of them (0..1). Default true. */
+  generalisation?: boolean | number;
   /** Facts with only two phrasings are drawn on until this many phrasings are held out. Default 20. */
   minRecall?: number;
   /** Throw `dataset_too_small` where nothing can be held out for recall. Default false. */
@@ -17,7 +18,22 @@ export interface HoldoutOptions {
   seed?: string;
 }
 
-export const HOLDOUT_DEFAULTS = { recall: true, generalisation: true, minRecall: 20, required: false, seed: "clara" } as const;
+const HOLDOUT_DEFAULTS = { recall: true, generalisation: true, minRecall: 20, seed: "clara" } as const;
+const NO_HOLDOUT: HoldoutOptions = { recall: false, generalisation: false };
+
+/** `true` means the defaults, `false` that everything is learnt. */
+export function toHoldoutOptions(holdout: HoldoutOptions | boolean | undefined): HoldoutOptions {
+  if (holdout === false) return NO_HOLDOUT;
+  if (holdout === true || holdout === undefined) return {};
+  for (const field of ["recall", "generalisation"] as const) {
+    const share = holdout[field];
+    if (typeof share !== "number" || (share >= 0 && share <= 1)) continue;
+    throw new ValidationError("input_invalid", `holdout.${field} must be true, false or a share of 0..1, not ${share}.`, {
+      details: { field: `holdout.${field}` },
+    });
+  }
+  return holdout;
+}
 
 const LEAST_GROUPS_FOR_GENERALISATION = 10;
 const GENERALISATION_SHARE = 0.05;
@@ -54,13 +70,11 @@ export function splitSamples(samples: readonly Sample[], options: HoldoutOptions
   const rank = (...parts: string[]): string => hashOf(settings.seed, ...parts);
   const isOwn = (cluster: string): boolean => groupsOfPrompt.get(cluster) === 1;
 
-  const whole = new Set(settings.generalisation ? drawWholeGroups(groups, imitate.length, isOwn, rank) : []);
+  const whole = new Set(drawWholeGroups(groups, settings.generalisation, imitate.length, isOwn, rank));
   const heldOut = new Map<string, SplitName>();
   for (const group of whole) for (const cluster of group.prompts.keys()) heldOut.set(cluster, "generalisation");
-  if (settings.recall) {
-    const rest = groups.filter((group) => !whole.has(group));
-    for (const cluster of drawPhrasings(rest, settings.minRecall, isOwn, rated, rank)) heldOut.set(cluster, "recall");
-  }
+  const rest = groups.filter((group) => !whole.has(group));
+  for (const cluster of drawPhrasings(rest, settings, isOwn, rated, rank)) heldOut.set(cluster, "recall");
 
   const items: DatasetItem[] = [];
   const removed: SplitSamples["removed"] = [];
@@ -95,14 +109,17 @@ function countGroupsOfPrompts(groups: readonly Group[]): Map<string, number> {
   return counts;
 }
 
+type Rank = (...parts: string[]) => string;
+
 function drawWholeGroups(
   groups: readonly Group[],
+  wanted: boolean | number,
   total: number,
   isOwn: (cluster: string) => boolean,
-  rank: (...parts: string[]) => string,
+  rank: Rank,
 ): Group[] {
-  if (groups.length < LEAST_GROUPS_FOR_GENERALISATION) return [];
-  const count = Math.min(GENERALISATION_MOST, Math.max(GENERALISATION_LEAST, Math.round(groups.length * GENERALISATION_SHARE)));
+  const count = countOfWholeGroups(groups.length, wanted);
+  if (count === 0) return [];
   const eligible = groups.filter(
     (group) =>
       group.samples.length <= total * LARGEST_HELD_OUT_GROUP &&
@@ -112,36 +129,36 @@ function drawWholeGroups(
   return sortBy(eligible, (group) => rank("generalisation", group.key)).slice(0, count);
 }
 
+function countOfWholeGroups(groups: number, wanted: boolean | number): number {
+  if (typeof wanted === "number") return Math.min(groups - 1, Math.round(groups * wanted));
+  if (!wanted || groups < LEAST_GROUPS_FOR_GENERALISATION) return 0;
+  return Math.min(GENERALISATION_MOST, Math.max(GENERALISATION_LEAST, Math.round(groups * GENERALISATION_SHARE)));
+}
+
+/** One phrasing of each fact with three or more, and of a third of those with two where the others are too few. */
 function drawPhrasings(
   groups: readonly Group[],
-  minRecall: number,
+  { recall, minRecall }: { recall: boolean | number; minRecall: number },
   isOwn: (cluster: string) => boolean,
   rated: ReadonlySet<string>,
-  rank: (...parts: string[]) => string,
+  rank: Rank,
 ): string[] {
-  const drawn: string[] = [];
+  const most = typeof recall === "number" ? Math.round(groups.length * recall) : recall ? groups.length : 0;
   // Phrasings that nobody rated come first: holding out a rated one costs its thumbs.
-  const drawOne = (group: Group): string | undefined =>
-    sortBy([...group.prompts.keys()].filter(isOwn), (cluster) => `${rated.has(cluster) ? 1 : 0}${rank("recall", group.key, cluster)}`)[0];
-  const eligible = groups.filter((group) => !isGenericAnswer(group.samples[0]!.response));
-  for (const group of eligible.filter((candidate) => candidate.prompts.size >= 3)) {
-    const cluster = drawOne(group);
-    if (cluster !== undefined) drawn.push(cluster);
-  }
-  if (drawn.length >= minRecall) return drawn;
-  const pairs = sortBy(
-    eligible.filter((group) => group.prompts.size === 2),
-    (group) => rank("pair", group.key),
+  const drawOne = (group: Group): string[] =>
+    sortBy(
+      [...group.prompts.keys()].filter(isOwn),
+      (cluster) => `${rated.has(cluster) ? 1 : 0}${rank("recall", group.key, cluster)}`,
+    ).slice(0, 1);
+  const ranked = sortBy(
+    groups.filter((group) => !isGenericAnswer(group.samples[0]!.response)),
+    (group) => rank("group", group.key),
   );
-  let left = Math.min(minRecall - drawn.length, Math.floor(pairs.length / 3));
-  for (const group of pairs) {
-    if (left === 0) break;
-    const cluster = drawOne(group);
-    if (cluster === undefined) continue;
-    drawn.push(cluster);
-    left -= 1;
-  }
-  return drawn;
+  const drawn = ranked.filter((group) => group.prompts.size >= 3).flatMap(drawOne);
+  const pairs = ranked.filter((group) => group.prompts.size === 2);
+  const missing = Math.min(minRecall - drawn.length, Math.floor(pairs.length / 3));
+  if (missing > 0) drawn.push(...pairs.flatMap(drawOne).slice(0, missing));
+  return drawn.slice(0, most);
 }
 
 function sortBy<T>(values: readonly T[], key: (value: T) => string): T[] {

@@ -64,7 +64,7 @@ export function wordListClassifier(options: WordListOptions = {}): TextClassifie
       const line = ` ${tokens.join(" ")} `;
       for (const phrase of phrases) if (line.includes(phrase)) terms.add(phrase.trim());
       for (const symbol of symbols) if (plain.includes(symbol)) terms.add(symbol);
-      return { flagged: terms.size > 0, score: Math.min(1, terms.size / 2), terms: [...terms] };
+      return { flagged: terms.size > 0, score: terms.size > 0 ? 1 : 0, terms: [...terms] };
     },
   };
 }
@@ -76,9 +76,10 @@ export async function checkProfanity(
   options: CallOptions = {},
 ): Promise<QualityCheck> {
   const result = await classifier.classify(`${sample.prompt}\n${sample.response}`, options);
-  if (!result.flagged) return { name: "profanity", score: 1 - Math.min(1, Math.max(0, result.score)), passed: true };
+  const score = 1 - Math.min(1, Math.max(0, result.score));
+  if (!result.flagged) return { name: "profanity", score, passed: true };
   const terms = result.terms?.length ? `: ${result.terms.map((term) => JSON.stringify(term)).join(", ")}` : "";
-  return { name: "profanity", score: 0, passed: false, reason: `${classifier.name} flagged it${terms}` };
+  return { name: "profanity", score, passed: false, reason: `${classifier.name} flagged it${terms}` };
 }
 
 function visible(text: string): string {

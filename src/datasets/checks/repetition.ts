@@ -1,7 +1,11 @@
 import type { QualityCheck } from "../../types/index.js";
 import { normaliseText, tokensOf } from "../text-normalisation.js";
 
-const KEYBOARD_ROWS = ["qwertyuiop", "qwertzuiopü", "asdfghjklöä", "zxcvbnm", "yxcvbnm"];
+const KEYBOARD_ROWS = ["qwertyuiop", "qwertzuiopü", "asdfghjklöä", "zxcvbnm", "yxcvbnm"].flatMap((row) => [
+  row,
+  [...row].reverse().join(""),
+]);
+const NEIGHBOURS = new Set(KEYBOARD_ROWS.flatMap((row) => [...row].slice(1).map((key, index) => `${row[index]}${key}`)));
 /** Sixty of one letter are a scream, not a sentence; rulers and leaders ("-----", ".....") are ordinary. */
 const LONGEST_RUN = /([\p{L}!?])\1{59,}/u;
 
@@ -12,8 +16,7 @@ function isMash(token: string): boolean {
   if (/^(\p{L})\1{3,}$/u.test(token)) return true;
   if (token.length < 5) return ["asdf", "qwer", "qwert", "yxcv", "zxcv", "jklö", "fdsa", "rewq"].includes(token);
   if (token.length >= 6 && /^[a-z]+$/.test(token) && !/[aeiouy]/.test(token)) return true;
-  const along = KEYBOARD_ROWS.some((row) => row.includes(token) || [...row].reverse().join("").includes(token));
-  return along || mostlyAlongRows(token);
+  return KEYBOARD_ROWS.some((row) => row.includes(token)) || mostlyAlongRows(token);
 }
 
 /** Share of neighbouring letters that are neighbours on one keyboard row: .8 and no vowel pattern of a language reaches it. */
@@ -21,9 +24,7 @@ function mostlyAlongRows(token: string): boolean {
   if (token.length < 7) return false;
   let steps = 0;
   for (let index = 1; index < token.length; index += 1) {
-    const pair = token.slice(index - 1, index + 1);
-    const reversed = `${pair[1]}${pair[0]}`;
-    if (KEYBOARD_ROWS.some((row) => row.includes(pair) || row.includes(reversed))) steps += 1;
+    if (NEIGHBOURS.has(token.slice(index - 1, index + 1))) steps += 1;
   }
   return steps / (token.length - 1) >= 0.8;
 }
