@@ -218,7 +218,7 @@ class _Training:
         from .data import file_hash
         from .models import read_adapter
 
-        spec = self.spec
+        spec, begin = self.spec, time.monotonic()
         with atomic_folder(self.target) as folder:
             write_adapter(self.model, folder, self.base.name)
             config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
@@ -242,6 +242,7 @@ class _Training:
             }
             write_json(folder / "clara.json", self.manifest(result))
             write_json(folder / "fingerprint.json", fingerprint.record(self.model, self.codec, self.rows))
+            result["seconds"] = {**self.context.seconds, "save": round(time.monotonic() - begin, 3)}
             write_json(folder / "result.json", result)
             read_adapter(folder, self.base, shapes=self.shapes)  # what we would not load, we do not publish
         shutil.rmtree(self.checkpoints, ignore_errors=True)
@@ -299,6 +300,7 @@ def write_adapter(model, folder: Path, base_name: str) -> None:
         task_type="CAUSAL_LM",
     )
     write_json(folder / "adapter_config.json", config)
+    (folder / "adapter_model.safetensors").chmod(0o644)  # safetensors writes 0600; another user may serve it
 
 
 def write_json(path: Path, value: dict) -> None:
