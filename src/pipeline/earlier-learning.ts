@@ -1,0 +1,107 @@
+import type { CallOptions } from "../types/common.js";
+import type { DatasetItem } from "../types/dataset.js";
+import { seededRandom, shuffled } from "./gate/statistics.js";
+import type { StageParts } from "./stages/stage.js";
+import { normaliseText } from "./storable-text.js";
+
+type Parts = Pick<StageParts, "store" | "datasets" | "options">;
+
+/** Questions that an earlier cycle was tested on. */
+export interface RecallSet {
+  name: string;
+  items: { prompt: string; response: string; group?: string }[];
+}
+
+const MAX_RECALL_ITEMS = 200;
+const MAX_OTHER_DOMAINS = 5;
+
+/** What the domain's activated cycles learnt, newest first, for the trainer to replay: a cycle trains a fresh adapter. */
+export async function earlierTrainingItems(
+  parts: Parts,
+  domain: string,
+  batch: readonly { prompt: string; response: string }[],
+  { signal }: CallOptions,
+): Promise<DatasetItem[]> {
+  const datasetIds = await promotedDatasets(parts, domain);
+  const asked = new Map(batch.map((pair) => [normaliseText(pair.prompt), normaliseText(pair.response)]));
+  const seen = new Set<string>();
+  const kept: DatasetItem[] = [];
+  for (const datasetId of datasetIds) {
+    const items = await collect(parts.datasets.items(datasetId, { split: "train", signal }));
+    const superseded = new Set(items.filter((item) => contradicts(item, asked)).map((item) => item.group));
+    for (const item of items) {
+      const prompt = normaliseText(item.sample.prompt);
+      // a fact that the batch states anew is learnt anew, in all its phrasings; a question is replayed with its newest answer
+      if (superseded.has(item.group) || asked.has(prompt) || seen.has(prompt) || item.sample.source === "retrieved") continue;
+      seen.add(prompt);
+      kept.push(item);
+      if (kept.length >= parts.options.maxReplay) return kept;
+    }
+  }
+  return kept;
+}
+
+/**
+ * The held-out questions of earlier cycles: the domain's own (wrong answers to known questions must not pass), and some of every other
+ * domain.
+ */
+export async function earlierRecallSets(parts: Parts, domain: string, { signal }: CallOptions): Promise<RecallSet[]> {
+  const own = await recallItems(parts, domain, MAX_RECALL_ITEMS, signal);
+  const sets: RecallSet[] = own.length === 0 ? [] : [{ name: `domain:${domain}`, items: own }];
+  if (parts.options.otherDomainItems === 0) return sets;
+  for (const other of await otherDomains(parts, domain)) {
+    const items = await recallItems(parts, other, parts.options.otherDomainItems, signal);
+    if (items.length > 0) sets.push({ name: `domain:${other}`, items });
+  }
+  return sets;
+}
+
+async function recallItems(parts: Parts, domain: string, limit: number, signal: AbortSignal | undefined): Promise<RecallSet["items"]> {
+  const newest = new Map<string, RecallSet["items"][number]>();
+  for (const datasetId of await promotedDatasets(parts, domain)) {
+    for await (const item of parts.datasets.items(datasetId, { split: "recall", signal })) {
+      const key = normaliseText(item.sample.prompt);
+      if (!newest.has(key)) newest.set(key, { prompt: item.sample.prompt, response: item.sample.response, group: item.group });
+    }
+  }
+  const items = [...newest.values()];
+  return items.length <= limit ? items : shuffled(items, seededRandom(parts.options.gate.seed)).slice(0, limit);
+}
+
+function contradicts(item: DatasetItem, asked: ReadonlyMap<string, string>): boolean {
+  const answer = asked.get(normaliseText(item.sample.prompt));
+  return answer !== undefined && answer !== normaliseText(item.sample.response);
+}
+
+async function promotedDatasets(parts: Parts, domain: string): Promise<string[]> {
+  const rows = await parts.store.db
+    .selectFrom("cycles")
+    .select("dataset_id")
+    .where("pipeline", "=", parts.options.name)
+    .where("domain", "=", domain)
+    .where("status", "=", "promoted")
+    .where("dataset_id", "is not", null)
+    .orderBy("ended_at", "desc")
+    .execute();
+  return [...new Set(rows.map((row) => row.dataset_id as string))];
+}
+
+async function otherDomains(parts: Parts, domain: string): Promise<string[]> {
+  const rows = await parts.store.db
+    .selectFrom("cycles")
+    .select(["domain", (eb) => eb.fn.max("ended_at").as("latest")])
+    .where("pipeline", "=", parts.options.name)
+    .where("domain", "!=", domain)
+    .where("status", "=", "promoted")
+    .groupBy("domain")
+    .orderBy("latest", "desc")
+    .limit(MAX_OTHER_DOMAINS)
+    .execute();
+  return rows.map((row) => row.domain);
+}
+
+async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
+  const items: T[] = [];
+  for await (const item of source) items.push(item);
+  return items;
+}

@@ -1,0 +1,65 @@
+import { sql } from "kysely";
+import type { Executor } from "../store/store.js";
+import { hashOf } from "./storable-text.js";
+
+/** Names a person in tombstones without naming them. */
+export function subjectHash(pipeline: string, subjectId: string): string {
+  return hashOf("clara-subject", pipeline, subjectId);
+}
+
+/** What `eraseTexts` found. */
+export interface ErasedTexts {
+  feedback: number;
+  /** Ids of the person's samples, erased now or before. */
+  sampleIds: string[];
+}
+
+/**
+ * Takes a person's texts and name out of feedback and samples received up to a moment. The rows stay as tombstones, so that
+ * the ledger still adds up and nothing is used again; their content may be learnt from others.
+ */
+export async function eraseTexts(transaction: Executor, pipeline: string, subjectId: string, until: Date): Promise<ErasedTexts> {
+  const tombstone = `erased:${subjectHash(pipeline, subjectId).slice(0, 24)}`;
+  const feedback = await transaction
+    .updateTable("feedback")
+    .set({
+      prompt: null,
+      response: null,
+      correction: null,
+      comment: null,
+      content_hash: null,
+      idempotency_key: null,
+      generation_id: null,
+      reason: null,
+      metadata: "{}",
+      quality: sql`jsonb_build_object('score', quality->'score', 'passed', quality->'passed', 'checks', '[]'::jsonb)` as never,
+      subject_id: tombstone,
+      erased_at: until,
+    })
+    .where("pipeline", "=", pipeline)
+    .where("subject_id", "=", subjectId)
+    .where("created_at", "<=", until)
+    .executeTakeFirst();
+  await transaction
+    .updateTable("samples")
+    .set({
+      prompt: "",
+      response: "",
+      rejected_response: null,
+      subject_id: tombstone,
+      state: sql`case when state in ('claimed', 'used') then state else 'erased' end` as never,
+      state_reason: "the person was erased",
+      state_changed_at: until,
+    })
+    .where("pipeline", "=", pipeline)
+    .where("subject_id", "=", subjectId)
+    .where("created_at", "<=", until)
+    .execute();
+  const samples = await transaction
+    .selectFrom("samples")
+    .select("id")
+    .where("pipeline", "=", pipeline)
+    .where("subject_id", "=", tombstone)
+    .execute();
+  return { feedback: Number(feedback.numUpdatedRows), sampleIds: samples.map((row) => row.id) };
+}

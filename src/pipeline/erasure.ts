@@ -1,0 +1,139 @@
+import { randomUUID } from "node:crypto";
+import { sql } from "kysely";
+import { ClaraError, ValidationError } from "../errors.js";
+import type { Store } from "../store/store.js";
+import type { CallOptions } from "../types/common.js";
+import { eraseTexts, subjectHash } from "./erasure-rules.js";
+import type { PipelineEmitter } from "./events.js";
+import type { ErasureRecord } from "./feedback-recovery.js";
+import type { DatasetsPort, GenerationsPort, RouterPort, ServingPort } from "./ports.js";
+import { storableJson, storableText } from "./storable-text.js";
+
+/** What an erasure did; holds no text and no name. */
+export interface ErasureReport {
+  id: string;
+  /** Feedback rows whose texts were deleted. */
+  feedback: number;
+  /** Samples whose texts were deleted. */
+  samples: number;
+  /** Served generations that were deleted. */
+  generations: number;
+  /** Running cycles that were told to end, because they learn from the person. */
+  cancelledCycles: string[];
+  /** Adapters that learnt from the person, by their own samples or by replay: none of them serves any more. */
+  adapters: { adapterId: string; domain: string; action: "retired" | "already retired" | "not registered" }[];
+  erasedAt: string;
+}
+
+/** What an erasure works with. */
+export interface ErasureParts {
+  store: Store;
+  pipeline: string;
+  datasets: Pick<DatasetsPort, "eraseSubject">;
+  generations: GenerationsPort | undefined;
+  router: RouterPort;
+  serving: ServingPort;
+  events: PipelineEmitter;
+  clock: () => number;
+}
+
+/**
+ * Deletes what a person gave, and takes every adapter that learnt from it out of service. Done again it finds what is left; a crash in
+ * between leaves the tombstone, and the next call with the same person completes it.
+ */
+export async function eraseSubject(subjectId: string, parts: ErasureParts, options: CallOptions): Promise<ErasureReport> {
+  if (typeof subjectId !== "string" || subjectId === "") {
+    throw new ValidationError("input_invalid", "eraseSubject needs the subjectId under which the feedback was given.");
+  }
+  const subject = storableText(subjectId);
+  const erasedAt = new Date(parts.clock());
+  const record: ErasureRecord = { id: randomUUID(), subjectHash: subjectHash(parts.pipeline, subject), createdAt: erasedAt.toISOString() };
+  const { texts, cancelledCycles } = await parts.store.db.transaction().execute(async (transaction) => {
+    await transaction
+      .insertInto("erasures")
+      .values({
+        id: record.id,
+        pipeline: parts.pipeline,
+        subject_hash: record.subjectHash,
+        report: null,
+        created_at: record.createdAt,
+        completed_at: null,
+      })
+      .execute();
+    const texts = await eraseTexts(transaction, parts.pipeline, subject, erasedAt);
+    const cancelledCycles = await cancelCycles(transaction, parts.pipeline, texts.sampleIds);
+    return { texts, cancelledCycles };
+  });
+  await parts.store.journal?.append({ kind: "erasure", id: record.id, payload: { ...record, pipeline: parts.pipeline } });
+  await parts.datasets.eraseSubject?.(subject, options);
+  const generations = (await parts.generations?.eraseSubject?.(subject, options)) ?? 0;
+  const report: ErasureReport = {
+    id: record.id,
+    feedback: texts.feedback,
+    samples: texts.sampleIds.length,
+    generations,
+    cancelledCycles,
+    adapters: await retireAdapters(texts.sampleIds, parts, options),
+    erasedAt: record.createdAt,
+  };
+  await parts.store.db
+    .updateTable("erasures")
+    .set({ report: storableJson(report), completed_at: new Date(parts.clock()) })
+    .where("id", "=", record.id)
+    .execute();
+  return report;
+}
+
+/** Tells open cycles that hold one of the samples to end; their drivers see it at their next step. */
+async function cancelCycles(
+  transaction: Parameters<typeof eraseTexts>[0],
+  pipeline: string,
+  sampleIds: readonly string[],
+): Promise<string[]> {
+  if (sampleIds.length === 0) return [];
+  const reason = storableJson({ cancelReason: "a person whose samples it learns from was erased" });
+  const { rows } = await sql<{ id: string }>`
+    update clara.cycles c set state = c.state || ${reason}::jsonb
+    where c.pipeline = ${pipeline} and c.ended_at is null and exists (
+      select 1 from clara.cycle_samples m where m.cycle_id = c.id and m.released_at is null and m.sample_id = any(${[...sampleIds]}::text[]))
+    returning c.id`.execute(transaction);
+  return rows.map((row) => row.id);
+}
+
+async function retireAdapters(sampleIds: readonly string[], parts: ErasureParts, options: CallOptions): Promise<ErasureReport["adapters"]> {
+  if (sampleIds.length === 0) return [];
+  const { rows } = await sql<{ adapter_id: string; domain: string; cycle_id: string }>`
+    select distinct c.adapter_id, c.domain, c.id as cycle_id from clara.cycles c
+    join clara.cycle_samples m on m.cycle_id = c.id
+    where c.pipeline = ${parts.pipeline} and c.adapter_id is not null and m.sample_id = any(${[...sampleIds]}::text[])
+    order by c.adapter_id`.execute(parts.store.db);
+  const adapters: ErasureReport["adapters"] = [];
+  for (const { adapter_id: adapterId, domain, cycle_id: cycleId } of rows) {
+    const action = await retireAdapter(adapterId, parts, options);
+    adapters.push({ adapterId, domain, action });
+    if (action === "retired") {
+      const reasons = [{ criterion: "erasure", verdict: "fail" as const, message: "it learnt from a person who was erased" }];
+      parts.events.emit("adapter.rolledback", { adapterId, domain, cycleId, reasons });
+    }
+  }
+  return adapters;
+}
+
+/** No adapter of a manifest with the person may come back, so one that serves is taken out and then rejected for good. */
+async function retireAdapter(
+  adapterId: string,
+  { router, serving }: ErasureParts,
+  options: CallOptions,
+): Promise<ErasureReport["adapters"][number]["action"]> {
+  try {
+    const adapter = await router.getAdapter(adapterId, options);
+    if (adapter.status === "rejected") return "already retired";
+    if (adapter.status === "active") await router.deactivateAdapter(adapterId, options);
+    await router.rejectAdapter(adapterId, "it learnt from a person who was erased", options);
+    await serving.unloadAdapter(adapterId, options).catch(() => {}); // an engine that is away holds nothing, or drops it when it is asked again
+    return "retired";
+  } catch (error) {
+    if (ClaraError.isInstance(error) && error.code === "adapter_not_found") return "not registered";
+    throw error;
+  }
+}

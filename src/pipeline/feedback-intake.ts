@@ -1,0 +1,175 @@
+import { randomUUID } from "node:crypto";
+import { NotFoundError, ValidationError } from "../errors.js";
+import { type CallOptions, DEFAULT_DOMAIN, type Logger, Slug } from "../types/common.js";
+import type { FeedbackInput, FeedbackReceipt, QualityReport } from "../types/feedback.js";
+import type { PipelineEmitter } from "./events.js";
+import { type ParsedFeedback, parseFeedback } from "./feedback-input.js";
+import { type FeedbackRow, sampleRowOf } from "./feedback-rows.js";
+import { textHash } from "./generation-log.js";
+import type { IntakeWriter } from "./intake-writer.js";
+import type { DatasetsPort, FoundGeneration, GenerationsPort, RouterPort } from "./ports.js";
+import { storableJson, storableText } from "./storable-text.js";
+import { contentHash, lessonOf, verdictOf } from "./verdict.js";
+
+/** What the intake is made of. */
+export interface FeedbackIntakeParts {
+  pipeline: string;
+  writer: IntakeWriter;
+  quality: DatasetsPort["quality"];
+  generations: GenerationsPort | undefined;
+  router: Pick<RouterPort, "recordOutcome">;
+  events: PipelineEmitter;
+  reviewFrom: number;
+  clock: () => number;
+  logger: Logger | undefined;
+}
+
+/** Something received that could not even be read as feedback. */
+export interface UnreadableFeedback {
+  /** Stable code, for example `invalid_utf8`. */
+  code: string;
+  reason: string;
+  /** Where it was, for example `line 12`. */
+  source: string;
+  metadata: Record<string, unknown>;
+}
+
+const NO_QUALITY: QualityReport = { score: 0, passed: false, checks: [] };
+
+/** From what the host reports to a durable verdict. */
+export class FeedbackIntake {
+  readonly #parts: FeedbackIntakeParts;
+
+  constructor(parts: FeedbackIntakeParts) {
+    this.#parts = parts;
+  }
+
+  /** Checks, judges and stores one feedback. */
+  async add(input: FeedbackInput, options: CallOptions = {}): Promise<FeedbackReceipt> {
+    const parsed = parseFeedback(input);
+    const generation = await this.#resolveGeneration(parsed, options);
+    const { prompt, response } = textsOf(parsed, generation);
+    const lesson = { prompt, ...lessonOf({ response, correction: parsed.correction, rating: parsed.rating }) };
+    const domain = parsed.domain ?? slugOrNull(generation?.domain) ?? DEFAULT_DOMAIN;
+    const quality = await this.#parts.quality.check({ prompt, response: lesson.answer }, { domain, ...options });
+    const verdict = verdictOf(quality, this.#parts.reviewFrom);
+    const feedback: FeedbackRow = {
+      id: randomUUID(),
+      pipeline: this.#parts.pipeline,
+      status: verdict.status,
+      reason: verdict.reason === null ? null : storableText(verdict.reason),
+      domain,
+      prompt: storableText(prompt),
+      response: storableText(response),
+      correction: parsed.correction === undefined ? null : storableText(parsed.correction),
+      comment: parsed.comment === undefined ? null : storableText(parsed.comment),
+      rating: parsed.rating,
+      importance: parsed.importance,
+      subject_id: storableOrNull(parsed.subjectId ?? generation?.subjectId),
+      source: storableText(parsed.source ?? "api"),
+      idempotency_key: storableOrNull(parsed.idempotencyKey),
+      generation_id: storableOrNull(parsed.generationId),
+      content_hash: verdict.status === "rejected" ? null : contentHash(lesson.objective, prompt, lesson.answer),
+      duplicate_of: null,
+      quality: storableJson(quality),
+      metadata: storableJson(parsed.metadata ?? {}),
+      created_at: new Date(this.#parts.clock()).toISOString(),
+      decided_at: null,
+      erased_at: null,
+    };
+    const storable = {
+      objective: lesson.objective,
+      prompt: storableText(prompt),
+      answer: storableText(lesson.answer),
+      rejectedAnswer: storableOrNull(lesson.rejectedAnswer),
+    };
+    const sample = verdict.status === "accepted" ? sampleRowOf(feedback, storable, quality.score) : null;
+    const outcome = await this.#parts.writer.write({ feedback, sample }, options);
+    const receipt = receiptOf(outcome, quality);
+    if (outcome.status === "accepted") this.#reward(generation, parsed.rating);
+    this.#parts.events.emit(outcome.status === "accepted" ? "feedback.accepted" : "feedback.rejected", { receipt, domain });
+    return receipt;
+  }
+
+  /** Records something that could not be read, so that the ledger knows that it was received. */
+  async addUnreadable(unreadable: UnreadableFeedback, options: CallOptions = {}): Promise<FeedbackReceipt> {
+    const feedback: FeedbackRow = {
+      id: randomUUID(),
+      pipeline: this.#parts.pipeline,
+      status: "rejected",
+      reason: storableText(unreadable.reason),
+      domain: DEFAULT_DOMAIN,
+      prompt: null,
+      response: null,
+      correction: null,
+      comment: null,
+      rating: 0,
+      importance: 3,
+      subject_id: null,
+      source: storableText(unreadable.source),
+      idempotency_key: null,
+      generation_id: null,
+      content_hash: null,
+      duplicate_of: null,
+      quality: storableJson(NO_QUALITY),
+      metadata: storableJson({ code: unreadable.code, ...unreadable.metadata }),
+      created_at: new Date(this.#parts.clock()).toISOString(),
+      decided_at: null,
+      erased_at: null,
+    };
+    const outcome = await this.#parts.writer.write({ feedback, sample: null }, options);
+    const receipt = receiptOf(outcome, NO_QUALITY);
+    this.#parts.events.emit("feedback.rejected", { receipt, domain: DEFAULT_DOMAIN });
+    return receipt;
+  }
+
+  async #resolveGeneration(parsed: ParsedFeedback, options: CallOptions): Promise<FoundGeneration | null> {
+    if (parsed.generationId === undefined) return null;
+    const generation = (await this.#parts.generations?.find(parsed.generationId, options)) ?? null;
+    if (generation !== null) return generation;
+    throw new NotFoundError(
+      "generation_not_found",
+      `There is no generation "${parsed.generationId}". Give the id of a GenerationResult of this database, or give prompt and response instead.`,
+      { details: { id: parsed.generationId } },
+    );
+  }
+
+  /** The router learns from the rating of an answer that it routed; feedback never waits for that. */
+  #reward(generation: FoundGeneration | null, rating: number): void {
+    const decisionId = generation?.decisionId;
+    if (!decisionId || this.#parts.router.recordOutcome === undefined) return;
+    this.#parts.router
+      .recordOutcome(decisionId, rating)
+      .catch((error: unknown) => this.#parts.logger?.debug({ err: error, decisionId }, "the router did not take an outcome"));
+  }
+}
+
+function textsOf(parsed: ParsedFeedback, generation: FoundGeneration | null): { prompt: string; response: string } {
+  // the record counts: what the host claims was asked and answered may be forged
+  const prompt = generation?.prompt ?? parsed.prompt;
+  const response = generation?.response ?? parsed.response;
+  if (prompt === undefined || prompt === null || response === undefined || response === null) {
+    const message = `The texts of generation "${parsed.generationId}" are not stored; give prompt and response with the feedback.`;
+    throw new ValidationError("feedback_invalid", message, { details: { generationId: parsed.generationId } });
+  }
+  if (generation?.textHash != null && textHash(prompt, response) !== generation.textHash) {
+    const message = `Prompt and response are not those of generation "${parsed.generationId}".`;
+    throw new ValidationError("feedback_invalid", message, { details: { generationId: parsed.generationId } });
+  }
+  return { prompt, response };
+}
+
+function receiptOf(
+  outcome: { id: string; status: FeedbackReceipt["status"]; reason: string | null },
+  quality: QualityReport,
+): FeedbackReceipt {
+  return { id: outcome.id, status: outcome.status, quality, ...(outcome.reason === null ? {} : { reason: outcome.reason }) };
+}
+
+function slugOrNull(domain: string | null | undefined): string | null {
+  return Slug.safeParse(domain).data ?? null;
+}
+
+function storableOrNull(text: string | null | undefined): string | null {
+  return text === undefined || text === null ? null : storableText(text);
+}

@@ -1,0 +1,111 @@
+import type { Store } from "../store/store.js";
+import { eraseTexts, subjectHash } from "./erasure-rules.js";
+import type { IntakeRecord, SampleRow } from "./feedback-rows.js";
+import { insertRecords, lockIntake } from "./intake-writer.js";
+
+/** A decision of a reviewer, as the journal keeps it. */
+export interface ReviewRecord {
+  feedbackId: string;
+  status: "accepted" | "rejected" | "duplicate";
+  reason: string | null;
+  decidedAt: string;
+  sample: SampleRow | null;
+}
+
+/** An erasure, as the journal keeps it: without the person's name. */
+export interface ErasureRecord {
+  id: string;
+  subjectHash: string;
+  createdAt: string;
+}
+
+const GROUP = 200;
+
+/**
+ * Puts back what the journal holds and the database lost (an embedded database after a power loss): feedback, then reviewers'
+ * decisions, then erasures. Every step is idempotent by id. Gives the number of entries that were read.
+ */
+export async function recoverFromJournal(store: Store, pipeline: string): Promise<number> {
+  const { journal } = store;
+  if (journal === null) return 0;
+  let group: IntakeRecord[] = [];
+  const flush = async () => {
+    const records = group;
+    group = [];
+    if (records.length > 0) await restoreFeedback(store, pipeline, records);
+  };
+  let entries = await journal.replay("feedback", async (entry) => {
+    const record = entry.payload as IntakeRecord;
+    if (record.feedback.pipeline !== pipeline) return;
+    group.push(record);
+    if (group.length >= GROUP) await flush();
+  });
+  await flush();
+  entries += await journal.replay("feedback-review", (entry) => restoreReview(store, pipeline, entry.payload as ReviewRecord));
+  entries += await journal.replay("erasure", (entry) => restoreErasure(store, pipeline, entry.payload as ErasureRecord));
+  return entries;
+}
+
+async function restoreFeedback(store: Store, pipeline: string, records: readonly IntakeRecord[]): Promise<void> {
+  await store.db.transaction().execute(async (transaction) => {
+    await lockIntake(transaction, pipeline);
+    const ids = records.map((record) => record.feedback.id);
+    const present = await transaction.selectFrom("feedback").select("id").where("id", "in", ids).execute();
+    const known = new Set(present.map((row) => row.id));
+    const lost = records.filter((record) => !known.has(record.feedback.id));
+    if (lost.length === 0) return;
+    const inserted = await transaction
+      .insertInto("feedback")
+      .values(lost.map((record) => record.feedback))
+      .onConflict((conflict) => conflict.doNothing())
+      .returning("id")
+      .execute();
+    const restored = new Set(inserted.map((row) => row.id));
+    // what held the same content or key was rejected or erased before this was accepted, but is replayed only after it
+    const displaced = lost.filter((record) => !restored.has(record.feedback.id));
+    await insertRecords(transaction, [
+      ...displaced.map((record) => ({ ...record, feedback: { ...record.feedback, content_hash: null, idempotency_key: null } })),
+      ...lost.filter((record) => restored.has(record.feedback.id)),
+    ]);
+  });
+}
+
+async function restoreReview(store: Store, pipeline: string, review: ReviewRecord): Promise<void> {
+  await store.db.transaction().execute(async (transaction) => {
+    await lockIntake(transaction, pipeline);
+    const changed = await transaction
+      .updateTable("feedback")
+      .set({ status: review.status, reason: review.reason, decided_at: review.decidedAt })
+      .where("id", "=", review.feedbackId)
+      .where("pipeline", "=", pipeline)
+      .where("status", "=", "review")
+      .executeTakeFirst();
+    if (Number(changed.numUpdatedRows) === 0 || review.sample === null) return;
+    await transaction
+      .insertInto("samples")
+      .values(review.sample)
+      .onConflict((conflict) => conflict.column("id").doNothing())
+      .execute();
+  });
+}
+
+async function restoreErasure(store: Store, pipeline: string, erasure: ErasureRecord): Promise<void> {
+  const subjects = await store.db
+    .selectFrom("feedback")
+    .select("subject_id")
+    .distinct()
+    .where("pipeline", "=", pipeline)
+    .where("subject_id", "is not", null)
+    .where("erased_at", "is", null)
+    .where("created_at", "<=", new Date(erasure.createdAt))
+    .execute();
+  const subject = subjects.find((row) => subjectHash(pipeline, row.subject_id as string) === erasure.subjectHash)?.subject_id;
+  await store.db
+    .insertInto("erasures")
+    .values({ id: erasure.id, pipeline, subject_hash: erasure.subjectHash, created_at: erasure.createdAt })
+    .onConflict((conflict) => conflict.column("id").doNothing())
+    .execute();
+  if (subject != null) {
+    await store.db.transaction().execute((transaction) => eraseTexts(transaction, pipeline, subject, new Date(erasure.createdAt)));
+  }
+}

@@ -1,0 +1,68 @@
+import type { Insertable } from "kysely";
+import type { FeedbackTable, SampleTable } from "../store/tables/feedback.js";
+import type { Sample } from "../types/feedback.js";
+
+export type FeedbackRow = Insertable<FeedbackTable>;
+export type SampleRow = Insertable<SampleTable>;
+
+/** One feedback on its way into the database: its row, and the sample where it teaches something. */
+export interface IntakeRecord {
+  feedback: FeedbackRow;
+  sample: SampleRow | null;
+}
+
+/** The public form of a stored sample. */
+export function toSample(row: {
+  id: string;
+  prompt: string;
+  response: string;
+  objective: string;
+  rating: number;
+  importance: number;
+  domain: string;
+  subject_id: string | null;
+  source: string;
+  quality_score: number;
+}): Sample {
+  return {
+    id: row.id,
+    feedbackId: row.id,
+    prompt: row.prompt,
+    response: row.response,
+    objective: row.objective as Sample["objective"],
+    rating: row.rating,
+    importance: row.importance,
+    domain: row.domain,
+    ...(row.subject_id === null ? {} : { subjectId: row.subject_id }),
+    source: row.source,
+    qualityScore: row.quality_score,
+  };
+}
+
+/** The sample of an accepted feedback; it has the feedback's id, so a feedback has at most one. */
+export function sampleRowOf(
+  feedback: FeedbackRow,
+  lesson: { objective: string; prompt: string; answer: string; rejectedAnswer: string | null },
+  qualityScore: number,
+): SampleRow {
+  return {
+    id: feedback.id,
+    pipeline: feedback.pipeline,
+    domain: feedback.domain,
+    prompt: lesson.prompt,
+    response: lesson.answer,
+    rejected_response: lesson.rejectedAnswer,
+    objective: lesson.objective,
+    rating: feedback.rating,
+    importance: feedback.importance,
+    subject_id: feedback.subject_id ?? null,
+    source: feedback.source,
+    quality_score: qualityScore,
+    state: "waiting",
+    state_reason: null,
+    attempts: 0,
+    cycle_id: null,
+    created_at: feedback.created_at,
+    state_changed_at: feedback.created_at,
+  };
+}

@@ -1,0 +1,185 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Store } from "../store/store.js";
+import type { CallOptions, ConversationTurn, Logger } from "../types/common.js";
+import type { GenerationResult } from "../types/generation.js";
+import type { FoundGeneration, GenerationsPort } from "./ports.js";
+import { hashOf, storableJson, storableText } from "./storable-text.js";
+
+/** A served answer with what was asked. */
+export type RecordedGeneration = GenerationResult & {
+  prompt: string;
+  messages?: readonly ConversationTurn[];
+  subjectId?: string;
+  domain?: string;
+  metadata?: Record<string, unknown>;
+  /** ISO 8601, or a Date. */
+  createdAt: string | Date;
+};
+
+/** Options of `GenerationLog`. */
+export interface GenerationLogOptions {
+  store: Store;
+  /**
+   * What is kept of prompts and answers: `store` (default) the texts; `hash` only their SHA-256, so that feedback must bring the texts and
+   * they are checked; `none` nothing, feedback must bring the texts.
+   */
+  texts?: "store" | "hash" | "none";
+  /** Milliseconds that a record may wait for others. Default 100. */
+  batchMs?: number;
+  /** Records held while the database is away; the oldest go first, with a warning. Default 10,000. */
+  maxPending?: number;
+  logger?: Logger;
+}
+
+const BATCH_ROWS = 200;
+const RETRY_MS = 1_000;
+
+/**
+ * Remembers served answers, so that feedback names one by its id. Recording never holds up or fails a generation: records are
+ * written in batches behind it.
+ * @example
+ * ```ts
+ * const generations = new GenerationLog({ store, texts: "hash" });
+ * const serving = new ServingClient({ engine: "runtime", endpoints: [runtime], recorder: generations });
+ * ```
+ */
+export class GenerationLog implements GenerationsPort {
+  readonly #store: Store;
+  readonly #texts: "store" | "hash" | "none";
+  readonly #batchMs: number;
+  readonly #maxPending: number;
+  readonly #logger: Logger | undefined;
+  readonly #pending = new Map<string, RecordedGeneration>();
+  readonly #closing = new AbortController();
+  #flushing: Promise<void> | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #dropped = 0;
+
+  constructor(options: GenerationLogOptions) {
+    this.#store = options.store;
+    this.#texts = options.texts ?? "store";
+    this.#batchMs = options.batchMs ?? 100;
+    this.#maxPending = options.maxPending ?? 10_000;
+    this.#logger = options.logger;
+  }
+
+  /** Queues a served answer; returns at once and never throws. */
+  record(generation: RecordedGeneration): void {
+    if (this.#pending.size >= this.#maxPending) {
+      const oldest = this.#pending.keys().next().value;
+      if (oldest !== undefined) this.#pending.delete(oldest);
+      this.#dropped++;
+      if (this.#dropped === 1)
+        this.#logger?.warn({ maxPending: this.#maxPending }, "generations are dropped: the database does not keep up");
+    }
+    this.#pending.set(generation.id, generation);
+    if (this.#timer === null && !this.#closing.signal.aborted) {
+      this.#timer = setTimeout(() => {
+        this.#timer = null;
+        this.#flushInBackground();
+      }, this.#batchMs).unref();
+    }
+  }
+
+  /**
+   * Finds a served answer, also one that is not written yet.
+   * @returns null where the id is unknown
+   */
+  async find(id: string, _options: CallOptions = {}): Promise<FoundGeneration | null> {
+    const pending = this.#pending.get(id);
+    if (pending !== undefined) return this.#toFound(this.#toRow(pending));
+    const row = await this.#store.db.selectFrom("generations").selectAll().where("id", "=", id).executeTakeFirst();
+    return row === undefined ? null : this.#toFound(row);
+  }
+
+  /** Writes everything queued so far; rejects where the database cannot be reached, and keeps the records. */
+  async flush(): Promise<void> {
+    while (this.#pending.size > 0) {
+      if (this.#flushing === null) {
+        this.#flushing = this.#writeBatch().finally(() => {
+          this.#flushing = null;
+        });
+      }
+      await this.#flushing;
+    }
+  }
+
+  /** Deletes what a person asked and was answered. */
+  async eraseSubject(subjectId: string, _options: CallOptions = {}): Promise<number> {
+    for (const [id, generation] of this.#pending) if (generation.subjectId === subjectId) this.#pending.delete(id);
+    await this.#flushing?.catch(() => {}); // its failure is its caller's; here only the rows already written matter
+    const result = await this.#store.db.deleteFrom("generations").where("subject_id", "=", subjectId).executeTakeFirst();
+    return Number(result.numDeletedRows);
+  }
+
+  /** Writes what is queued and stops. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    await this.flush();
+  }
+
+  #flushInBackground(): void {
+    this.flush().catch(async (error: unknown) => {
+      this.#logger?.warn({ err: error, pending: this.#pending.size }, "generations could not be written; trying again");
+      const elapsed = await delay(RETRY_MS, true, { ref: false, signal: this.#closing.signal }).catch(() => false);
+      if (elapsed) this.#flushInBackground();
+    });
+  }
+
+  async #writeBatch(): Promise<void> {
+    const batch = [...this.#pending.values()].slice(0, BATCH_ROWS);
+    if (batch.length === 0) return;
+    await this.#store.db
+      .insertInto("generations")
+      .values(batch.map((generation) => this.#toRow(generation)))
+      .onConflict((conflict) => conflict.column("id").doNothing())
+      .execute();
+    for (const generation of batch) if (this.#pending.get(generation.id) === generation) this.#pending.delete(generation.id);
+  }
+
+  #toRow(generation: RecordedGeneration) {
+    const stored = this.#texts === "store";
+    return {
+      id: generation.id,
+      prompt: stored ? storableText(generation.prompt) : null,
+      response: stored ? storableText(generation.text) : null,
+      text_hash: this.#texts === "hash" ? textHash(generation.prompt, generation.text) : null,
+      adapter_id: generation.adapterId,
+      model: generation.model,
+      domain: generation.domain ?? generation.routing?.domain ?? null,
+      subject_id: generation.subjectId ?? null,
+      decision_id: generation.routing?.id ?? null,
+      metadata: storableJson(generation.metadata ?? {}),
+      created_at: new Date(generation.createdAt),
+    };
+  }
+
+  #toFound(row: {
+    id: string;
+    prompt: string | null;
+    response: string | null;
+    text_hash: string | null;
+    adapter_id: string | null;
+    domain: string | null;
+    subject_id: string | null;
+    decision_id: string | null;
+  }): FoundGeneration {
+    return {
+      id: row.id,
+      prompt: row.prompt,
+      response: row.response,
+      textHash: row.text_hash,
+      adapterId: row.adapter_id,
+      domain: row.domain,
+      subjectId: row.subject_id,
+      decisionId: row.decision_id,
+    };
+  }
+}
+
+/** The hash that `texts: "hash"` keeps. */
+export function textHash(prompt: string, response: string): string {
+  return hashOf(storableText(prompt), storableText(response));
+}

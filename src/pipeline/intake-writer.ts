@@ -1,0 +1,251 @@
+import { sql } from "kysely";
+import { AbortedError, ClaraError, OverloadedError, StorageError } from "../errors.js";
+import type { Executor, JournalEntry, Store } from "../store/store.js";
+import type { CallOptions } from "../types/common.js";
+import type { FeedbackBuffer } from "./buffer.js";
+import type { IntakeRecord } from "./feedback-rows.js";
+
+/** What became of a record. */
+export interface IntakeOutcome {
+  id: string;
+  status: "accepted" | "rejected" | "duplicate" | "review";
+  reason: string | null;
+}
+
+interface Waiting {
+  record: IntakeRecord;
+  resolve(outcome: IntakeOutcome): void;
+  reject(error: unknown): void;
+}
+
+type Decision = { outcome: IntakeOutcome; stored: IntakeRecord | null } | { error: ClaraError };
+
+const BATCH_RECORDS = 200;
+const RETRY_AFTER_MS = 5_000;
+
+/** Takes the lock under which duplicates and free places are decided, over all processes of the database. */
+export async function lockIntake(transaction: Executor, pipeline: string): Promise<void> {
+  await sql`select pg_advisory_xact_lock(hashtextextended(${`clara:intake:${pipeline}`}, 0))`.execute(transaction);
+}
+
+/** The refusal of a sample for which there is no place. */
+export function bufferFull(domain: string, capacity: number): OverloadedError {
+  return new OverloadedError(
+    "buffer_full",
+    `The buffer of the domain "${domain}" is full: ${capacity} samples wait for a cycle. Nothing of this feedback was kept; send it again later.`,
+    RETRY_AFTER_MS,
+    { details: { domain, capacity } },
+  );
+}
+
+/**
+ * Writes feedback in groups: one transaction for all that arrived while the last one committed, then the journal, then the
+ * acknowledgements. What is acknowledged is on disk.
+ */
+export class IntakeWriter {
+  readonly #store: Store;
+  readonly #pipeline: string;
+  readonly #buffer: FeedbackBuffer;
+  #waiting: Waiting[] = [];
+  #draining: Promise<void> | null = null;
+  /** Committed, but the journal refused them: they go with the next entries, because a duplicate of theirs may be acknowledged. */
+  #unjournaled: JournalEntry[] = [];
+
+  constructor(store: Store, pipeline: string, buffer: FeedbackBuffer) {
+    this.#store = store;
+    this.#pipeline = pipeline;
+    this.#buffer = buffer;
+  }
+
+  /** Resolves when the record is durable. An abort counts until its transaction begins. */
+  write(record: IntakeRecord, { signal }: CallOptions = {}): Promise<IntakeOutcome> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) {
+        reject(new AbortedError());
+        return;
+      }
+      const abort = () => {
+        const index = this.#waiting.indexOf(entry);
+        if (index === -1) return;
+        this.#waiting.splice(index, 1);
+        reject(new AbortedError("The feedback was aborted before it was written; nothing of it was kept."));
+      };
+      const done = () => signal?.removeEventListener("abort", abort);
+      const entry: Waiting = {
+        record,
+        resolve: (outcome) => {
+          done();
+          resolve(outcome);
+        },
+        reject: (error) => {
+          done();
+          reject(error);
+        },
+      };
+      signal?.addEventListener("abort", abort, { once: true });
+      this.#waiting.push(entry);
+      this.#draining ??= this.#drain();
+    });
+  }
+
+  /** Waits until everything handed over so far is decided. */
+  async idle(): Promise<void> {
+    while (this.#draining !== null) await this.#draining;
+  }
+
+  async #drain(): Promise<void> {
+    // one turn of the event loop, so that calls of the same moment share a transaction
+    await new Promise<void>((resolve) => void setImmediate(resolve));
+    while (this.#waiting.length > 0) await this.#writeGroup(this.#waiting.splice(0, BATCH_RECORDS));
+    this.#draining = null;
+  }
+
+  async #writeGroup(group: readonly Waiting[]): Promise<void> {
+    let decisions: Decision[];
+    try {
+      decisions = await this.#commit(group.map((waiting) => waiting.record));
+    } catch (error) {
+      // one record that the database cannot hold must not take the others with it
+      if (group.length > 1 && !(ClaraError.isInstance(error) && error.isRetryable)) {
+        for (const waiting of group) await this.#writeGroup([waiting]);
+        return;
+      }
+      for (const waiting of group) waiting.reject(asStorageError(error));
+      return;
+    }
+    try {
+      await this.#journal(decisions);
+    } catch (error) {
+      for (const waiting of group) waiting.reject(asStorageError(error));
+      return;
+    }
+    group.forEach((waiting, index) => {
+      const decision = decisions[index] as Decision;
+      if ("error" in decision) waiting.reject(decision.error);
+      else waiting.resolve(decision.outcome);
+    });
+    this.#buffer.noteStored(decisions.flatMap((decision) => ("stored" in decision ? (decision.stored?.sample ?? []) : [])));
+  }
+
+  #commit(records: readonly IntakeRecord[]): Promise<Decision[]> {
+    return this.#store.db.transaction().execute(async (transaction) => {
+      await lockIntake(transaction, this.#pipeline);
+      const known = await this.#findKnown(transaction, records);
+      const free = await this.#buffer.freePlaces(transaction, [
+        ...new Set(records.filter(takesPlace).map((record) => record.feedback.domain)),
+      ]);
+      const decisions = records.map((record) => decide(record, known, free, this.#buffer.capacity));
+      const stored = decisions.flatMap((decision) => ("stored" in decision && decision.stored !== null ? [decision.stored] : []));
+      await insertRecords(transaction, stored);
+      return decisions;
+    });
+  }
+
+  async #findKnown(transaction: Executor, records: readonly IntakeRecord[]): Promise<KnownFeedback> {
+    const keys = records.flatMap((record) => record.feedback.idempotency_key ?? []);
+    const hashes = records.flatMap((record) => record.feedback.content_hash ?? []);
+    const byKey = new Map<string, { id: string; status: string }>();
+    const byContent = new Map<string, string>();
+    if (keys.length > 0) {
+      const rows = await transaction
+        .selectFrom("feedback")
+        .select(["id", "status", "idempotency_key"])
+        .where("pipeline", "=", this.#pipeline)
+        .where("idempotency_key", "in", keys)
+        .execute();
+      for (const row of rows) byKey.set(row.idempotency_key as string, row);
+    }
+    if (hashes.length > 0) {
+      const rows = await transaction
+        .selectFrom("feedback")
+        .select(["id", "content_hash"])
+        .where("pipeline", "=", this.#pipeline)
+        .where("content_hash", "in", hashes)
+        .where("status", "in", ["accepted", "review"])
+        .execute();
+      for (const row of rows) byContent.set(row.content_hash as string, row.id);
+    }
+    return { byKey, byContent };
+  }
+
+  async #journal(decisions: readonly Decision[]): Promise<void> {
+    const { journal } = this.#store;
+    if (journal === null) return;
+    const entries = [
+      ...this.#unjournaled,
+      ...decisions.flatMap((decision) => ("stored" in decision && decision.stored !== null ? [toEntry(decision.stored)] : [])),
+    ];
+    this.#unjournaled = entries;
+    const results = await Promise.allSettled(entries.map((entry) => journal.append(entry)));
+    this.#unjournaled = entries.filter((_, index) => results[index]?.status === "rejected");
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+  }
+}
+
+interface KnownFeedback {
+  byKey: Map<string, { id: string; status: string }>;
+  byContent: Map<string, string>;
+}
+
+function takesPlace(record: IntakeRecord): boolean {
+  return record.sample?.objective === "imitate";
+}
+
+/** Decides one record and notes it in `known` and `free` for those after it. */
+function decide(record: IntakeRecord, known: KnownFeedback, free: Map<string, number>, capacity: number): Decision {
+  const { feedback } = record;
+  const key = feedback.idempotency_key ?? null;
+  const sameKey = key === null ? undefined : known.byKey.get(key);
+  if (sameKey !== undefined) {
+    const reason = `the idempotency key was received before, with the status "${sameKey.status}"`;
+    return { outcome: { id: sameKey.id, status: "duplicate", reason }, stored: null };
+  }
+  const hash = feedback.content_hash ?? null;
+  const sameContent = hash === null ? undefined : known.byContent.get(hash);
+  if (sameContent !== undefined) {
+    const reason = `it repeats the feedback ${sameContent}`;
+    const duplicate = { ...feedback, status: "duplicate", reason, duplicate_of: sameContent, content_hash: null };
+    if (key !== null) known.byKey.set(key, { id: feedback.id, status: "duplicate" });
+    return { outcome: { id: feedback.id, status: "duplicate", reason }, stored: { feedback: duplicate, sample: null } };
+  }
+  if (takesPlace(record)) {
+    const places = free.get(feedback.domain) ?? 0;
+    if (places < 1) return { error: bufferFull(feedback.domain, capacity) };
+    free.set(feedback.domain, places - 1);
+  }
+  if (hash !== null) known.byContent.set(hash, feedback.id);
+  if (key !== null) known.byKey.set(key, { id: feedback.id, status: feedback.status });
+  const status = feedback.status as IntakeOutcome["status"];
+  return { outcome: { id: feedback.id, status, reason: feedback.reason ?? null }, stored: record };
+}
+
+/** Inserts feedback and samples; ids that are there already stay as they are. */
+export async function insertRecords(transaction: Executor, records: readonly IntakeRecord[]): Promise<void> {
+  if (records.length === 0) return;
+  await transaction
+    .insertInto("feedback")
+    .values(records.map((record) => record.feedback))
+    .onConflict((conflict) => conflict.column("id").doNothing())
+    .execute();
+  const samples = records.flatMap((record) => record.sample ?? []);
+  if (samples.length === 0) return;
+  await transaction
+    .insertInto("samples")
+    .values(samples)
+    .onConflict((conflict) => conflict.column("id").doNothing())
+    .execute();
+}
+
+function toEntry(record: IntakeRecord): JournalEntry {
+  return { kind: "feedback", id: record.feedback.id, payload: record };
+}
+
+function asStorageError(error: unknown): ClaraError {
+  if (ClaraError.isInstance(error)) return error;
+  const message = error instanceof Error ? error.message.split("\n", 1)[0] : String(error);
+  return new StorageError("store_unavailable", `The feedback could not be stored: ${message}. Send it again.`, {
+    cause: error,
+    isRetryable: true,
+  });
+}

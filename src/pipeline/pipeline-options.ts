@@ -1,0 +1,160 @@
+import { ConfigurationError } from "../errors.js";
+import type { Logger } from "../types/common.js";
+import type { PreparationOptions } from "../types/dataset.js";
+import type { TrainerType, TrainingOverrides } from "../types/job.js";
+import type { CycleEvaluator } from "./evaluator.js";
+import { GATE_DEFAULTS, type GateOptions } from "./gate/gate-options.js";
+import type { HoldoutShares } from "./ports.js";
+import type { DomainState } from "./triggers.js";
+
+/** When a cycle starts, and what a batch must be to be trusted. */
+export interface TriggerOptions {
+  /** Imitable samples of a domain that start a cycle. Default 50. */
+  size: number;
+  /** Seconds since the domain's last cycle (or its first waiting sample) that start one, if there are `minSamples`. Default 300. */
+  timeSeconds: number;
+  /** Imitable samples below which no cycle starts, also by hand. Default 10. */
+  minSamples: number;
+  /** Distinct people a batch must come from before it is trusted. Default 3. */
+  minDistinctSubjects: number;
+  /**
+   * Samples without `subjectId`: `one` counts them as one person; `exempt` (default) does too, but lifts the rule about people where
+   * nobody in the batch is named, because the host then has no identities; `distinct` counts each as a person of its own.
+   */
+  anonymous: "exempt" | "one" | "distinct";
+  /** Largest share (0..1) of a batch that one person may give; the rest waits. Default .5; with many users .1 is wise. */
+  maxSubjectShare: number;
+  /** Milliseconds between the end of a domain's cycle and the next automatic one; doubles with each failure in a row. Default 10,000. */
+  cooldownMs: number;
+  /** Milliseconds of quiet after an accepted feedback before triggers are looked at, so that a burst becomes one batch. Default 500. */
+  debounceMs: number;
+  /** Milliseconds between looks at the triggers and at cycles that others left. Default 1,000. */
+  intervalMs: number;
+  /** Asked for every domain with `minSamples`; true starts a cycle. */
+  custom?: (state: DomainState) => boolean | Promise<boolean>;
+}
+
+/** What must stay as it was: either pairs, or prompts that the base model answers once. */
+export interface GeneralSetOptions {
+  /** Pairs replayed in training. */
+  replay?: readonly { prompt: string; response: string }[];
+  /** Pairs only tested on; keep them disjoint from `replay`. */
+  holdout?: readonly { prompt: string; response: string }[];
+  /** Prompts whose answers by the base model are the anchor; one half is replayed, the other tested. Default: a built-in list. */
+  prompts?: readonly string[];
+}
+
+/** Options of `ContinuousLearningPipeline`; every field has a default. */
+export interface PipelineOptions {
+  /** Separates pipelines in one database. Default `default`. */
+  name?: string;
+  /** Waiting imitable samples per domain; more is refused with `buffer_full`. Default 500. */
+  bufferCapacity?: number;
+  triggers?: Partial<TriggerOptions>;
+  gate?: Partial<GateOptions>;
+  /** Quality score (0..1) from which a feedback that does not pass is doubtful and goes to review. Default .4. */
+  reviewFrom?: number;
+  /** Trainer of the cycles. Default `lora`. */
+  trainer?: TrainerType;
+  /** Changes to the trainer's settings. */
+  overrides?: TrainingOverrides;
+  /** Priority of the training jobs, 1..5. Default 3. */
+  priority?: number;
+  preparation?: PreparationOptions;
+  /** Held-out shares, handed to the dataset manager; default: its own. */
+  holdout?: HoldoutShares;
+  /** The general set; false: none. Default: built-in prompts, answered by the base model. */
+  general?: GeneralSetOptions | false;
+  /** Adds search results to the batch. Default false. */
+  augmentWithSearch?: boolean;
+  /** Earlier samples of the domain that are replayed, because a cycle trains a fresh adapter. Default 1,000. */
+  maxReplay?: number;
+  /** Items of each other domain that are tested as a regression set. Default 24; 0: none. */
+  otherDomainItems?: number;
+  /** More judges of a candidate. */
+  evaluators?: readonly CycleEvaluator[];
+  /** Cycles that may fail on a sample before it is quarantined. Default 3. */
+  maxSampleAttempts?: number;
+  /** First wait after a retryable failure, doubled up to 5 minutes. Default 2,000 ms. */
+  retryDelayMs?: number;
+  /** How long a crashed process's cycle stays its own. Default 30,000 ms. */
+  leaseMs?: number;
+  logger?: Logger;
+  /** Milliseconds since 1970; for tests of the triggers. */
+  clock?: () => number;
+  /** Awaited at named points of a cycle; for tests of crashes. */
+  failpoint?: (name: string) => void | Promise<void>;
+}
+
+/** The options with their defaults. */
+export type ResolvedPipelineOptions = Readonly<
+  Required<Omit<PipelineOptions, "triggers" | "gate" | "overrides" | "preparation" | "holdout" | "general" | "logger" | "failpoint">> &
+    Pick<PipelineOptions, "overrides" | "preparation" | "holdout" | "logger" | "failpoint"> & {
+      triggers: TriggerOptions;
+      gate: GateOptions;
+      general: GeneralSetOptions | false;
+    }
+>;
+
+/** The defaults of when cycles start. */
+export const TRIGGER_DEFAULTS = Object.freeze({
+  size: 50,
+  timeSeconds: 300,
+  minSamples: 10,
+  minDistinctSubjects: 3,
+  anonymous: "exempt",
+  maxSubjectShare: 0.5,
+  cooldownMs: 10_000,
+  debounceMs: 500,
+  intervalMs: 1_000,
+}) satisfies TriggerOptions;
+
+/** Fills in the defaults and refuses what cannot work. */
+export function resolvePipelineOptions(options: PipelineOptions = {}): ResolvedPipelineOptions {
+  const resolved = {
+    name: "default",
+    bufferCapacity: 500,
+    reviewFrom: 0.4,
+    trainer: "lora" as const,
+    priority: 3,
+    augmentWithSearch: false,
+    maxReplay: 1_000,
+    otherDomainItems: 24,
+    evaluators: [],
+    maxSampleAttempts: 3,
+    retryDelayMs: 2_000,
+    leaseMs: 30_000,
+    clock: Date.now,
+    ...withoutUndefined(options),
+    general: options.general ?? {},
+    triggers: { ...TRIGGER_DEFAULTS, ...withoutUndefined(options.triggers ?? {}) } as TriggerOptions,
+    gate: { ...GATE_DEFAULTS, ...withoutUndefined(options.gate ?? {}) },
+  };
+  const { triggers } = resolved;
+  atLeast("bufferCapacity", resolved.bufferCapacity, 1);
+  atLeast("leaseMs", resolved.leaseMs, 1_000);
+  atLeast("triggers.size", triggers.size, 1);
+  atLeast("triggers.minSamples", triggers.minSamples, 1);
+  atLeast("triggers.minDistinctSubjects", triggers.minDistinctSubjects, 1);
+  if (!(triggers.maxSubjectShare > 0 && triggers.maxSubjectShare <= 1)) {
+    throw new ConfigurationError(
+      "config_invalid",
+      `pipeline.triggers.maxSubjectShare is ${triggers.maxSubjectShare}; give a share above 0 and up to 1.`,
+    );
+  }
+  if (triggers.size > resolved.bufferCapacity) {
+    throw new ConfigurationError(
+      "config_invalid",
+      `pipeline.triggers.size (${triggers.size}) is above pipeline.bufferCapacity (${resolved.bufferCapacity}): the buffer would fill up before a cycle starts.`,
+    );
+  }
+  return Object.freeze(resolved);
+}
+
+function atLeast(name: string, value: number, least: number): void {
+  if (!(value >= least)) throw new ConfigurationError("config_invalid", `pipeline.${name} is ${value}; it must be at least ${least}.`);
+}
+
+function withoutUndefined<T extends object>(options: T): Partial<T> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
+}

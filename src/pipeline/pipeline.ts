@@ -1,0 +1,345 @@
+import { ConfigurationError, ConflictError, ValidationError } from "../errors.js";
+import type { Store } from "../store/store.js";
+import { type CallOptions, DEFAULT_DOMAIN, Slug } from "../types/common.js";
+import type { LearningCycle } from "../types/cycle.js";
+import type { FeedbackInput, FeedbackReceipt } from "../types/feedback.js";
+import { FeedbackBuffer } from "./buffer.js";
+import { CycleRunner } from "./cycle-runner.js";
+import { type CycleFilter, CycleStore } from "./cycle-store.js";
+import { type ErasureReport, eraseSubject } from "./erasure.js";
+import { PipelineEmitter, type PipelineEvents } from "./events.js";
+import { type ImportOptions, type ImportResult, importLines } from "./feedback-import.js";
+import { FeedbackIntake } from "./feedback-intake.js";
+import { recoverFromJournal } from "./feedback-recovery.js";
+import { IntakeWriter } from "./intake-writer.js";
+import { type Ledger, readLedger } from "./ledger.js";
+import { type PipelineOptions, type ResolvedPipelineOptions, resolvePipelineOptions } from "./pipeline-options.js";
+import type { DatasetsPort, GenerationsPort, RouterPort, ServingPort, TrainingPort } from "./ports.js";
+import { ReviewQueue } from "./review.js";
+import { TriggerWatch } from "./trigger-watch.js";
+import { domainState } from "./triggers.js";
+
+/** The other rooms, and how the pipeline behaves. */
+export interface PipelineParts {
+  store: Store;
+  datasets: DatasetsPort;
+  training: TrainingPort;
+  router: RouterPort;
+  serving: ServingPort;
+  /** Resolves `generationId`s; without it feedback must bring prompt and response. */
+  generations?: GenerationsPort;
+  options?: PipelineOptions;
+}
+
+/** What the pipeline is doing, as this process knows it. */
+export interface PipelineStatus {
+  name: string;
+  /** True between `start` and `stop`. */
+  isRunning: boolean;
+  /** Cycles that this process drives. */
+  activeCycles: string[];
+  buffer: ReturnType<FeedbackBuffer["stats"]>;
+}
+
+/**
+ * Turns users' feedback into adapters that answer better: collects it durably, starts cycles by triggers, trains, evaluates,
+ * and activates only what passes the gate.
+ * @example
+ * ```ts
+ * await clara.pipeline.start();
+ * await clara.pipeline.addFeedback({ generationId: reply.id, rating: -1, correction: "The fee is 12 euros.", subjectId: user.id });
+ * clara.pipeline.on("adapter.activated", ({ adapterId, domain }) => console.log(`${adapterId} serves ${domain}`));
+ * ```
+ */
+export class ContinuousLearningPipeline implements AsyncDisposable {
+  /** The samples that wait. */
+  readonly buffer: FeedbackBuffer;
+  /** Doubtful feedback that waits for a person. */
+  readonly review: ReviewQueue;
+  readonly #parts: PipelineParts;
+  readonly #options: ResolvedPipelineOptions;
+  readonly #events: PipelineEmitter;
+  readonly #cycles: CycleStore;
+  readonly #writer: IntakeWriter;
+  readonly #intake: FeedbackIntake;
+  readonly #runner: CycleRunner;
+  readonly #triggers: TriggerWatch;
+  #recovering: Promise<number> | null = null;
+
+  constructor(parts: PipelineParts) {
+    for (const part of ["store", "datasets", "training", "router", "serving"] as const) {
+      if (!parts?.[part])
+        throw new ConfigurationError("config_invalid", `ContinuousLearningPipeline needs \`${part}\`; createClara gives it.`);
+    }
+    this.#parts = parts;
+    this.#options = resolvePipelineOptions(parts.options);
+    const { name, logger, clock, leaseMs, bufferCapacity, reviewFrom } = this.#options;
+    const { store, datasets, router, generations } = parts;
+    this.#events = new PipelineEmitter(logger);
+    this.buffer = new FeedbackBuffer(store, name, bufferCapacity);
+    this.#cycles = new CycleStore(store, name, { leaseMs, clock });
+    this.#writer = new IntakeWriter(store, name, this.buffer);
+    this.#intake = new FeedbackIntake({
+      pipeline: name,
+      writer: this.#writer,
+      quality: datasets.quality,
+      generations,
+      router,
+      events: this.#events,
+      reviewFrom,
+      clock,
+      logger,
+    });
+    this.#runner = new CycleRunner({ ...parts, events: this.#events, options: this.#options }, this.#cycles, this.buffer);
+    this.#triggers = new TriggerWatch({ buffer: this.buffer, runner: this.#runner, options: this.#options, events: this.#events });
+    this.review = new ReviewQueue({ store, pipeline: name, buffer: this.buffer, clock, onAccepted: () => this.#triggers.noteAccepted() });
+  }
+
+  /**
+   * Reads back what an embedded database lost in a power loss, and the counts; the first call of any other method does it by itself.
+   * @returns journal entries that were read
+   * @example
+   * ```ts
+   * await clara.pipeline.recover();
+   * ```
+   */
+  recover(_options: CallOptions = {}): Promise<number> {
+    this.#recovering ??= this.#recover().catch((error: unknown) => {
+      this.#recovering = null;
+      throw error;
+    });
+    return this.#recovering;
+  }
+
+  /**
+   * Starts the triggers, and goes on with cycles that were left. One timer; it keeps no process alive.
+   * @example
+   * ```ts
+   * await clara.pipeline.start();
+   * ```
+   */
+  async start(options: CallOptions = {}): Promise<void> {
+    await this.recover(options);
+    await this.#runner.takeUpOrphans();
+    this.#triggers.start();
+  }
+
+  /**
+   * Stops the triggers and lets running cycles go at their next step; their training jobs go on. `start` takes them up again.
+   * @example
+   * ```ts
+   * await clara.pipeline.stop();
+   * ```
+   */
+  async stop(_options: CallOptions = {}): Promise<void> {
+    this.#triggers.stop();
+    await this.#triggers.idle();
+    await this.#runner.stop();
+    await this.#writer.idle();
+  }
+
+  /** `stop`. */
+  async close(): Promise<void> {
+    await this.stop();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /**
+   * Takes one feedback; durable when it resolves, whether the runtime is up or not.
+   * @throws ValidationError `feedback_invalid`, `payload_too_large`; NotFoundError `generation_not_found`; OverloadedError `buffer_full`; StorageError
+   * @example
+   * ```ts
+   * const receipt = await clara.pipeline.addFeedback({ prompt, response, rating: 1, subjectId: "user-17" });
+   * if (receipt.status === "rejected") console.log(receipt.reason);
+   * ```
+   */
+  async addFeedback(input: FeedbackInput, options: CallOptions = {}): Promise<FeedbackReceipt> {
+    await this.recover();
+    const receipt = await this.#intake.add(input, options);
+    if (receipt.status === "accepted") this.#triggers.noteAccepted();
+    return receipt;
+  }
+
+  /**
+   * Imports JSON lines, for example a file. Bytes are a stream, cut anywhere; every string is one or more whole lines. A line that cannot
+   * be read is recorded as rejected with its number; while the buffer is full it waits.
+   * @example
+   * ```ts
+   * const { accepted, errors } = await clara.pipeline.importFeedback(createReadStream("feedback.jsonl"), { onProgress: (p) => bar.update(p.lines) });
+   * ```
+   */
+  async importFeedback(
+    lines: AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array>,
+    options: ImportOptions = {},
+  ): Promise<ImportResult> {
+    await this.recover();
+    return this.#triggers.hold(() => importLines(lines, this.#intake, options));
+  }
+
+  /**
+   * Starts a cycle by hand: of the domain, or of the one in which most samples wait. With `wait` it resolves when the cycle has ended.
+   * An abort ends the waiting, not the cycle.
+   * @throws ValidationError `dataset_too_small` with the counts; ConflictError `cycle_running` with the cycle's id
+   * @example
+   * ```ts
+   * const cycle = await clara.pipeline.triggerTrainingCycle({ domain: "building", wait: true });
+   * console.log(cycle.status, cycle.gate?.reasons);
+   * ```
+   */
+  async triggerTrainingCycle(request: CallOptions & { domain?: string; wait?: boolean } = {}): Promise<LearningCycle> {
+    await this.recover();
+    const domain = request.domain ?? (await this.#fullestDomain());
+    if (!Slug.safeParse(domain).success) {
+      throw new ValidationError("input_invalid", "The domain must consist of lower-case letters, digits, '_' and '-'.", {
+        details: { field: "domain" },
+      });
+    }
+    let id: string;
+    try {
+      id = await this.#runner.start(domain, "manual");
+    } catch (error) {
+      // the one that runs may have been left by a crashed process
+      if (error instanceof ConflictError) await this.#runner.takeUpOrphans();
+      throw error;
+    }
+    return request.wait ? this.#runner.untilEnded(id, request.signal) : this.#cycles.get(id);
+  }
+
+  /**
+   * Waits until a cycle has ended, whoever drives it.
+   * @throws NotFoundError `cycle_not_found`
+   * @example
+   * ```ts
+   * const { status } = await clara.pipeline.waitForCycle(cycle.id);
+   * ```
+   */
+  async waitForCycle(id: string, options: CallOptions = {}): Promise<LearningCycle> {
+    return this.#runner.untilEnded(id, options.signal);
+  }
+
+  /**
+   * Looks at the triggers now, whether started or not.
+   * @returns ids of the cycles that it started
+   * @example
+   * ```ts
+   * const started = await clara.pipeline.checkTriggers();
+   * ```
+   */
+  async checkTriggers(_options: CallOptions = {}): Promise<string[]> {
+    await this.recover();
+    return this.#triggers.look();
+  }
+
+  /**
+   * Lists cycles, newest first.
+   * @example
+   * ```ts
+   * const rejected = await clara.pipeline.listCycles({ status: "rejected", limit: 10 });
+   * ```
+   */
+  async listCycles(filter: CycleFilter & CallOptions = {}): Promise<LearningCycle[]> {
+    return this.#cycles.list(filter);
+  }
+
+  /**
+   * One cycle with its stages.
+   * @throws NotFoundError `cycle_not_found`
+   * @example
+   * ```ts
+   * const { stages } = await clara.pipeline.getCycle(id);
+   * ```
+   */
+  async getCycle(id: string, _options: CallOptions = {}): Promise<LearningCycle> {
+    return this.#cycles.get(id);
+  }
+
+  /**
+   * What the pipeline is doing, without asking the database.
+   * @example
+   * ```ts
+   * clara.pipeline.status().activeCycles.length; // 1
+   * ```
+   */
+  status(): PipelineStatus {
+    return {
+      name: this.#options.name,
+      isRunning: this.#triggers.isRunning,
+      activeCycles: this.#runner.active,
+      buffer: this.buffer.stats(),
+    };
+  }
+
+  /**
+   * The books: counted from what is stored, so that a loss or a double use would show.
+   * @example
+   * ```ts
+   * const { lost, usedTwice } = await clara.pipeline.ledger(); // 0, 0
+   * ```
+   */
+  async ledger(options: CallOptions = {}): Promise<Ledger> {
+    await this.recover();
+    return readLedger(this.#parts.store, this.#options.name, options);
+  }
+
+  /**
+   * Deletes what a person gave and takes every adapter that learnt from it out of service.
+   * @example
+   * ```ts
+   * const { adapters } = await clara.pipeline.eraseSubject("user-17");
+   * ```
+   */
+  async eraseSubject(subjectId: string, options: CallOptions = {}): Promise<ErasureReport> {
+    await this.recover();
+    await this.#writer.idle();
+    const { name, clock } = this.#options;
+    const report = await eraseSubject(
+      subjectId,
+      { ...this.#parts, generations: this.#parts.generations, pipeline: name, events: this.#events, clock },
+      options,
+    );
+    await this.buffer.refresh();
+    return report;
+  }
+
+  /**
+   * Calls the listener at each event of the name; what it throws is logged and never breaks anything.
+   * @example
+   * ```ts
+   * clara.pipeline.on("cycle.updated", ({ cycle }) => console.log(cycle.domain, cycle.status));
+   * ```
+   */
+  on<Name extends keyof PipelineEvents>(name: Name, listener: PipelineEvents[Name]): this {
+    this.#events.on(name, listener);
+    return this;
+  }
+
+  /** Like `on`, for the next event only. */
+  once<Name extends keyof PipelineEvents>(name: Name, listener: PipelineEvents[Name]): this {
+    this.#events.once(name, listener);
+    return this;
+  }
+
+  /** Takes a listener off. */
+  off<Name extends keyof PipelineEvents>(name: Name, listener: PipelineEvents[Name]): this {
+    this.#events.off(name, listener);
+    return this;
+  }
+
+  async #recover(): Promise<number> {
+    const { store } = this.#parts;
+    const entries = await recoverFromJournal(store, this.#options.name);
+    if (store.kind === "embedded") await this.#cycles.dropForeignLeases();
+    await this.buffer.refresh();
+    return entries;
+  }
+
+  async #fullestDomain(): Promise<string> {
+    const { triggers, bufferCapacity } = this.#options;
+    const states = (await this.buffer.domainFacts()).map((facts) => domainState(facts, triggers, bufferCapacity));
+    const best = states.sort((left, right) => right.eligible - left.eligible || right.waiting - left.waiting)[0];
+    return best?.domain ?? DEFAULT_DOMAIN;
+  }
+}

@@ -1,0 +1,209 @@
+import { ConflictError, NotFoundError, ValidationError } from "../errors.js";
+import type { Executor, Store } from "../store/store.js";
+import type { CallOptions } from "../types/common.js";
+import type { QualityReport } from "../types/feedback.js";
+import type { FeedbackBuffer } from "./buffer.js";
+import { MAX_TEXT_BYTES } from "./feedback-input.js";
+import type { ReviewRecord } from "./feedback-recovery.js";
+import { sampleRowOf } from "./feedback-rows.js";
+import { bufferFull, lockIntake } from "./intake-writer.js";
+import { storableText } from "./storable-text.js";
+import { contentHash, lessonOf } from "./verdict.js";
+
+/** A doubtful feedback that waits for a person. */
+export interface ReviewItem {
+  id: string;
+  domain: string;
+  prompt: string;
+  response: string;
+  correction: string | null;
+  comment: string | null;
+  rating: number;
+  importance: number;
+  subjectId: string | null;
+  quality: QualityReport;
+  reason: string | null;
+  createdAt: string;
+}
+
+/** A person's decision. */
+export interface ReviewDecision {
+  decision: "approve" | "reject";
+  /** What is learnt instead: the right answer, or question and answer. */
+  edited?: string | { prompt?: string; response?: string };
+}
+
+/** What became of it. */
+export interface ReviewOutcome {
+  id: string;
+  status: "accepted" | "rejected" | "duplicate";
+  reason: string | null;
+}
+
+/** Where doubtful feedback waits for a person. */
+export class ReviewQueue {
+  readonly #store: Store;
+  readonly #pipeline: string;
+  readonly #buffer: FeedbackBuffer;
+  readonly #clock: () => number;
+  readonly #onAccepted: (domain: string) => void;
+
+  constructor(parts: { store: Store; pipeline: string; buffer: FeedbackBuffer; clock: () => number; onAccepted(domain: string): void }) {
+    this.#store = parts.store;
+    this.#pipeline = parts.pipeline;
+    this.#buffer = parts.buffer;
+    this.#clock = parts.clock;
+    this.#onAccepted = (domain) => parts.onAccepted(domain);
+  }
+
+  /**
+   * Lists what waits, oldest first.
+   * @example
+   * ```ts
+   * for (const item of await clara.pipeline.review.list({ limit: 20 })) {
+   *   await clara.pipeline.review.decide(item.id, { decision: "approve" });
+   * }
+   * ```
+   */
+  async list(filter: CallOptions & { domain?: string; limit?: number; offset?: number } = {}): Promise<ReviewItem[]> {
+    let query = this.#store.db
+      .selectFrom("feedback")
+      .selectAll()
+      .where("pipeline", "=", this.#pipeline)
+      .where("status", "=", "review")
+      .where("erased_at", "is", null);
+    if (filter.domain !== undefined) query = query.where("domain", "=", filter.domain);
+    const rows = await query
+      .orderBy("created_at")
+      .orderBy("id")
+      .limit(Math.min(filter.limit ?? 100, 1000))
+      .offset(filter.offset ?? 0)
+      .execute();
+    return rows.map((row) => ({
+      id: row.id,
+      domain: row.domain,
+      prompt: row.prompt ?? "",
+      response: row.response ?? "",
+      correction: row.correction,
+      comment: row.comment,
+      rating: row.rating,
+      importance: row.importance,
+      subjectId: row.subject_id,
+      quality: row.quality as QualityReport,
+      reason: row.reason,
+      createdAt: row.created_at.toISOString(),
+    }));
+  }
+
+  /**
+   * Decides one: an approved one becomes a sample, as edited.
+   * @throws NotFoundError `feedback_not_found`; ConflictError where it does not wait for a decision; OverloadedError `buffer_full`
+   * @example
+   * ```ts
+   * await clara.pipeline.review.decide(id, { decision: "approve", edited: "The fee is 12 euros." });
+   * ```
+   */
+  async decide(id: string, decision: ReviewDecision, _options: CallOptions = {}): Promise<ReviewOutcome> {
+    const { record, domain } = await this.#store.db.transaction().execute(async (transaction) => {
+      await lockIntake(transaction, this.#pipeline);
+      return this.#apply(transaction, id, decision);
+    });
+    await this.#store.journal?.append({ kind: "feedback-review", id, payload: record });
+    if (record.sample !== null) {
+      this.#buffer.noteStored([record.sample]);
+      this.#onAccepted(domain);
+    }
+    return { id, status: record.status, reason: record.reason };
+  }
+
+  async #apply(transaction: Executor, id: string, decision: ReviewDecision): Promise<{ record: ReviewRecord; domain: string }> {
+    const row = await transaction
+      .selectFrom("feedback")
+      .selectAll()
+      .where("id", "=", id)
+      .where("pipeline", "=", this.#pipeline)
+      .executeTakeFirst();
+    if (row === undefined)
+      throw new NotFoundError("feedback_not_found", `There is no feedback "${id}" in this pipeline.`, { details: { id } });
+    if (row.status !== "review" || row.erased_at !== null) {
+      throw new ConflictError(
+        "input_invalid",
+        `Feedback "${id}" does not wait for a decision: it is ${row.erased_at === null ? row.status : "erased"}.`,
+        {
+          details: { id, status: row.status },
+        },
+      );
+    }
+    const decidedAt = new Date(this.#clock()).toISOString();
+    if (decision.decision === "reject") {
+      return {
+        record: await this.#settle(transaction, {
+          feedbackId: id,
+          status: "rejected",
+          reason: "rejected by a reviewer",
+          decidedAt,
+          sample: null,
+        }),
+        domain: row.domain,
+      };
+    }
+    const edited = editedTexts(decision.edited);
+    const prompt = edited.prompt ?? row.prompt ?? "";
+    const lesson = {
+      prompt,
+      ...lessonOf({ response: row.response ?? "", correction: edited.response ?? row.correction ?? undefined, rating: row.rating }),
+    };
+    const hash = contentHash(lesson.objective, lesson.prompt, lesson.answer);
+    const same = await transaction
+      .selectFrom("feedback")
+      .select("id")
+      .where("pipeline", "=", this.#pipeline)
+      .where("content_hash", "=", hash)
+      .where("status", "in", ["accepted", "review"])
+      .where("id", "!=", id)
+      .executeTakeFirst();
+    if (same !== undefined) {
+      const duplicate = {
+        feedbackId: id,
+        status: "duplicate" as const,
+        reason: `it repeats the feedback ${same.id}`,
+        decidedAt,
+        sample: null,
+      };
+      return { record: await this.#settle(transaction, duplicate), domain: row.domain };
+    }
+    if (lesson.objective === "imitate" && ((await this.#buffer.freePlaces(transaction, [row.domain])).get(row.domain) ?? 0) < 1) {
+      throw bufferFull(row.domain, this.#buffer.capacity);
+    }
+    const quality = row.quality as QualityReport;
+    const sample = sampleRowOf({ ...row, created_at: decidedAt, quality: "", metadata: "" }, lesson, quality.score);
+    await transaction.updateTable("feedback").set({ content_hash: hash }).where("id", "=", id).execute();
+    const record: ReviewRecord = { feedbackId: id, status: "accepted", reason: "approved by a reviewer", decidedAt, sample };
+    await transaction.insertInto("samples").values(sample).execute();
+    return { record: await this.#settle(transaction, record), domain: row.domain };
+  }
+
+  async #settle(transaction: Executor, record: ReviewRecord): Promise<ReviewRecord> {
+    await transaction
+      .updateTable("feedback")
+      .set({ status: record.status, reason: record.reason, decided_at: record.decidedAt })
+      .where("id", "=", record.feedbackId)
+      .execute();
+    return record;
+  }
+}
+
+function editedTexts(edited: ReviewDecision["edited"]): { prompt?: string; response?: string } {
+  const texts = typeof edited === "string" ? { response: edited } : (edited ?? {});
+  const clean: { prompt?: string; response?: string } = {};
+  for (const key of ["prompt", "response"] as const) {
+    const text = texts[key];
+    if (text === undefined) continue;
+    if (text.length > MAX_TEXT_BYTES) {
+      throw new ValidationError("payload_too_large", `The edited ${key} has ${text.length} characters; ${MAX_TEXT_BYTES} are allowed.`);
+    }
+    if (text.trim() === "") throw new ValidationError("feedback_invalid", `The edited ${key} is empty; give a text or leave it out.`);
+    clean[key] = storableText(text);
+  }
+  return clean;
+}

@@ -1,0 +1,120 @@
+import { sql } from "kysely";
+import type { Executor } from "../store/store.js";
+
+/** How a cycle's samples end. */
+export type SampleEnd =
+  /** In the training set of an activated adapter. */
+  | { kind: "used" }
+  /** Judged and refused: they are not tried again. */
+  | { kind: "rejected_by_gate"; reason: string }
+  /** Back to the buffer as if nothing had happened, to be joined by more. */
+  | { kind: "inconclusive" }
+  /** Back to the buffer; one that was in `maxAttempts` failed cycles is quarantined. */
+  | { kind: "failed"; reason: string; maxAttempts: number };
+
+/** Claims samples for a cycle: their state and the manifest, in the transaction that creates the cycle. */
+export async function claimSamples(
+  transaction: Executor,
+  claim: { pipeline: string; cycleId: string; sampleIds: readonly string[]; now: string },
+): Promise<void> {
+  for (let start = 0; start < claim.sampleIds.length; start += 1000) {
+    const ids = claim.sampleIds.slice(start, start + 1000);
+    await transaction
+      .updateTable("samples")
+      .set((eb) => ({ state: "claimed", cycle_id: claim.cycleId, attempts: eb("attempts", "+", 1), state_changed_at: claim.now }))
+      .where("id", "in", ids)
+      .execute();
+    await transaction
+      .insertInto("cycle_samples")
+      .values(ids.map((id) => ({ cycle_id: claim.cycleId, sample_id: id, pipeline: claim.pipeline, role: "learn", released_at: null })))
+      .execute();
+  }
+}
+
+/** Notes which earlier samples a cycle replays: an erasure must find its adapter by them too. */
+export async function noteReplayed(
+  executor: Executor,
+  note: { pipeline: string; cycleId: string; sampleIds: readonly string[] },
+): Promise<void> {
+  for (let start = 0; start < note.sampleIds.length; start += 1000) {
+    await executor
+      .insertInto("cycle_samples")
+      .values(
+        note.sampleIds
+          .slice(start, start + 1000)
+          .map((id) => ({ cycle_id: note.cycleId, sample_id: id, pipeline: note.pipeline, role: "replay", released_at: null })),
+      )
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
+  }
+}
+
+/** Sets aside what preparation left out, with its reasons; it leaves the manifest. */
+export async function excludeSamples(
+  transaction: Executor,
+  exclusion: { cycleId: string; removed: readonly { sampleId: string; reason: string }[]; now: string },
+): Promise<void> {
+  for (const { sampleId, reason } of exclusion.removed) {
+    const changed = await transaction
+      .updateTable("samples")
+      .set({ state: "excluded", state_reason: reason, state_changed_at: exclusion.now })
+      .where("id", "=", sampleId)
+      .where("cycle_id", "=", exclusion.cycleId)
+      .where("state", "=", "claimed")
+      .executeTakeFirst();
+    if (Number(changed.numUpdatedRows) > 0) await releaseManifest(transaction, exclusion.cycleId, exclusion.now, sampleId);
+  }
+}
+
+/** Ends a cycle's claim on its samples, in the transaction that ends the cycle. */
+export async function settleSamples(transaction: Executor, settlement: { cycleId: string; end: SampleEnd; now: string }): Promise<void> {
+  const { cycleId, end, now } = settlement;
+  const erased = sql<boolean>`prompt = '' and response = ''`;
+  const claimed = () => transaction.updateTable("samples").where("cycle_id", "=", cycleId).where("state", "=", "claimed");
+  switch (end.kind) {
+    case "used":
+      await claimed().set({ state: "used", state_changed_at: now }).execute();
+      return;
+    case "rejected_by_gate":
+      await claimed()
+        .set({
+          state: sql`case when ${erased} then 'erased' else 'rejected_by_gate' end` as never,
+          state_reason: end.reason,
+          state_changed_at: now,
+        })
+        .execute();
+      return;
+    case "inconclusive":
+      await claimed()
+        .set((eb) => ({
+          state: sql`case when ${erased} then 'erased' else 'waiting' end` as never,
+          cycle_id: null,
+          attempts: eb("attempts", "-", 1),
+          state_changed_at: now,
+        }))
+        .execute();
+      break;
+    case "failed":
+      await claimed()
+        .set({
+          state: sql`case when ${erased} then 'erased' when attempts >= ${end.maxAttempts} then 'quarantined' else 'waiting' end` as never,
+          state_reason: sql`case when attempts >= ${end.maxAttempts} then ${end.reason}::text else null end` as never,
+          cycle_id: null,
+          state_changed_at: now,
+        })
+        .execute();
+      break;
+  }
+  await releaseManifest(transaction, cycleId, now);
+}
+
+async function releaseManifest(transaction: Executor, cycleId: string, now: string, sampleId?: string): Promise<void> {
+  let query = transaction
+    .updateTable("cycle_samples")
+    .set({ released_at: now })
+    .where("cycle_id", "=", cycleId)
+    .where("role", "=", "learn")
+    .where("released_at", "is", null);
+  if (sampleId !== undefined) query = query.where("sample_id", "=", sampleId);
+  await query.execute();
+}

@@ -1,0 +1,101 @@
+import { ClaraError } from "../errors.js";
+import type { FeedbackBuffer } from "./buffer.js";
+import type { CycleRunner } from "./cycle-runner.js";
+import type { PipelineEmitter } from "./events.js";
+import type { ResolvedPipelineOptions } from "./pipeline-options.js";
+import { domainState, dueTrigger, mayStartAutomatically } from "./triggers.js";
+
+/** Looks at the triggers: a while after each accepted feedback, and on one timer that keeps no process alive. */
+export class TriggerWatch {
+  readonly #buffer: FeedbackBuffer;
+  readonly #runner: CycleRunner;
+  readonly #options: ResolvedPipelineOptions;
+  readonly #events: PipelineEmitter;
+  #timer: NodeJS.Timeout | null = null;
+  #debounce: NodeJS.Timeout | null = null;
+  #looking: Promise<string[]> | null = null;
+  /** Imports in progress: what they bring becomes one batch. */
+  #holds = 0;
+
+  constructor(parts: { buffer: FeedbackBuffer; runner: CycleRunner; options: ResolvedPipelineOptions; events: PipelineEmitter }) {
+    this.#buffer = parts.buffer;
+    this.#runner = parts.runner;
+    this.#options = parts.options;
+    this.#events = parts.events;
+  }
+
+  get isRunning(): boolean {
+    return this.#timer !== null;
+  }
+
+  start(): void {
+    this.#timer ??= setInterval(() => this.#tick(), this.#options.triggers.intervalMs).unref();
+  }
+
+  stop(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    if (this.#debounce !== null) clearTimeout(this.#debounce);
+    this.#timer = null;
+    this.#debounce = null;
+  }
+
+  /** Waits for a look in progress. */
+  async idle(): Promise<void> {
+    await this.#looking?.catch(() => {}); // reported where it was started
+  }
+
+  /** A sample was accepted. */
+  noteAccepted(): void {
+    if (this.#timer === null) return;
+    if (this.#debounce !== null) clearTimeout(this.#debounce);
+    this.#debounce = setTimeout(() => this.#tick(), this.#options.triggers.debounceMs).unref();
+  }
+
+  /** Runs `work`, for example an import, without starting cycles on half of what it brings, unless a buffer is full. */
+  async hold<T>(work: () => Promise<T>): Promise<T> {
+    this.#holds++;
+    try {
+      return await work();
+    } finally {
+      this.#holds--;
+      if (this.#timer !== null) this.#tick();
+    }
+  }
+
+  /** Looks now; gives the ids of the cycles that it started. */
+  look(): Promise<string[]> {
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = null;
+    });
+    return this.#looking;
+  }
+
+  #tick(): void {
+    this.#debounce = null;
+    if (this.#looking !== null) return;
+    this.look().catch((error: unknown) => this.#events.emit("error", { error, context: "the triggers could not be looked at" }));
+  }
+
+  async #look(): Promise<string[]> {
+    await this.#runner.takeUpOrphans();
+    await this.#buffer.refresh();
+    const { triggers, bufferCapacity, clock } = this.#options;
+    const started: string[] = [];
+    for (const facts of await this.#buffer.domainFacts()) {
+      const state = domainState(facts, triggers, bufferCapacity);
+      if (this.#holds > 0 && state.waiting < bufferCapacity) continue;
+      let trigger: "size" | "time" | "custom" | null = dueTrigger(state, triggers, clock());
+      if (trigger === null && triggers.custom !== undefined && mayStartAutomatically(state, triggers, clock())) {
+        trigger = (await triggers.custom(state)) ? "custom" : null;
+      }
+      if (trigger === null) continue;
+      try {
+        started.push(await this.#runner.start(state.domain, trigger));
+      } catch (error) {
+        // another process was first, or took samples meanwhile: both are as they should be
+        if (!ClaraError.isInstance(error) || !["cycle_running", "dataset_too_small"].includes(error.code)) throw error;
+      }
+    }
+    return started;
+  }
+}

@@ -1,0 +1,58 @@
+import type { LearningCycle } from "../types/cycle.js";
+import { allowBatch, type BatchAllowance, type WaitingBySubject } from "./batch-rules.js";
+import type { TriggerOptions } from "./pipeline-options.js";
+
+/** What decides whether a domain's cycle starts; also given to a custom trigger. */
+export interface DomainState extends BatchAllowance {
+  domain: string;
+  /** Milliseconds since 1970 when the oldest waiting imitable sample was received. */
+  oldestWaitingAt: number;
+  /** True while a cycle of the domain has not ended. */
+  hasOpenCycle: boolean;
+  /** When the domain's last cycle ended, milliseconds since 1970. */
+  lastCycleEndedAt: number | null;
+  lastCycleStatus: LearningCycle["status"] | null;
+  /** Failed cycles in a row up to the last. */
+  consecutiveFailures: number;
+  /** Waiting samples received since the last cycle ended. */
+  newSinceLastCycle: number;
+}
+
+/** What the database says of a domain, before the rules are applied. */
+export type DomainFacts = Omit<DomainState, keyof BatchAllowance> & { bySubject: WaitingBySubject };
+
+/** Applies the rules about people to a domain. */
+export function domainState(facts: DomainFacts, rules: TriggerOptions, capacity: number): DomainState {
+  const { bySubject, ...rest } = facts;
+  return { ...rest, ...allowBatch(bySubject, rules, capacity) };
+}
+
+/** Why no cycle can start, even by hand; null where one can. */
+export function startObstacle(state: BatchAllowance, rules: TriggerOptions): string | null {
+  if (state.eligible < rules.minSamples && state.waiting < rules.minSamples) {
+    return `${state.waiting} samples wait, ${rules.minSamples} are needed`;
+  }
+  if (!state.isTrusted) {
+    return `${state.waiting} samples wait, but from ${state.distinctSubjects} distinct people; ${rules.minDistinctSubjects} are needed before a batch is trusted (option triggers.minDistinctSubjects)`;
+  }
+  if (state.eligible < rules.minSamples) {
+    return `${state.waiting} samples wait, but only ${state.eligible} fit in a batch in which one person gives at most ${Math.round(100 * rules.maxSubjectShare)} %; ${rules.minSamples} are needed`;
+  }
+  return null;
+}
+
+/** Which automatic trigger starts a cycle of the domain now; null = none. Seconds are counted in total, and time alone starts nothing. */
+export function dueTrigger(state: DomainState, rules: TriggerOptions, now: number): "size" | "time" | null {
+  if (!mayStartAutomatically(state, rules, now)) return null;
+  if (state.eligible >= rules.size) return "size";
+  const since = state.lastCycleEndedAt ?? state.oldestWaitingAt;
+  return now - since >= rules.timeSeconds * 1000 ? "time" : null;
+}
+
+/** Enough data, no open cycle, the cool-down over, and after a cycle that lacked evidence enough that is new. */
+export function mayStartAutomatically(state: DomainState, rules: TriggerOptions, now: number): boolean {
+  if (state.hasOpenCycle || startObstacle(state, rules) !== null) return false;
+  if (state.lastCycleStatus === "inconclusive" && state.newSinceLastCycle < rules.minSamples) return false;
+  const cooldownMs = rules.cooldownMs * 2 ** Math.min(state.consecutiveFailures, 10);
+  return state.lastCycleEndedAt === null || now - state.lastCycleEndedAt >= cooldownMs;
+}

@@ -1,0 +1,42 @@
+import type { FeedbackStatus, QualityReport, SampleObjective } from "../types/feedback.js";
+import { hashOf, normaliseText } from "./storable-text.js";
+
+/** What a feedback teaches. */
+export interface Lesson {
+  objective: SampleObjective;
+  /** The answer to imitate, or the rated one. */
+  answer: string;
+  /** The rated answer that the correction replaces. */
+  rejectedAnswer: string | null;
+}
+
+/**
+ * A correction is imitated, and the rated answer kept as the rejected one; a liked answer is imitated; anything else without a
+ * right answer is only a preference: what got a thumb down is never imitated.
+ */
+export function lessonOf(feedback: { response: string; correction?: string | undefined; rating: number }): Lesson {
+  const { response, correction, rating } = feedback;
+  if (correction !== undefined && correction.trim() !== "") {
+    const isSame = normaliseText(correction) === normaliseText(response);
+    return { objective: "imitate", answer: correction, rejectedAnswer: isSame ? null : response };
+  }
+  return { objective: rating > 0 ? "imitate" : "preference", answer: response, rejectedAnswer: null };
+}
+
+/** Two feedbacks with the same hash teach the same. */
+export function contentHash(objective: SampleObjective, prompt: string, answer: string): string {
+  return hashOf(objective, normaliseText(prompt), normaliseText(answer));
+}
+
+/** Accepts, rejects, or sends to review what is doubtful: no check failed outright, and the score is near the minimum. */
+export function verdictOf(
+  quality: QualityReport,
+  reviewFrom: number,
+): { status: Exclude<FeedbackStatus, "duplicate">; reason: string | null } {
+  if (quality.passed) return { status: "accepted", reason: null };
+  const failed = quality.checks.filter((check) => !check.passed);
+  const reason =
+    failed.map((check) => check.reason ?? check.name).join("; ") || `quality score ${quality.score.toFixed(2)} is below the minimum`;
+  const isDoubtful = quality.score >= reviewFrom && failed.every((check) => check.score >= reviewFrom);
+  return { status: isDoubtful ? "review" : "rejected", reason };
+}
