@@ -214,8 +214,7 @@ async function change(
   open: Period | undefined,
   parentId: string | null,
 ): Promise<ActivationChange> {
-  // The database's clock, which all processes share.
-  const now = sql<Date>`clock_timestamp()`;
+  const now = await databaseTime(transaction);
   if (open) await transaction.updateTable("adapter_activations").set({ ended_at: now }).where("id", "=", open.id).execute();
   if (open?.adapter_id) await transaction.updateTable("adapters").set({ status: "retired" }).where("id", "=", open.adapter_id).execute();
   if (adapterId !== null) {
@@ -226,6 +225,12 @@ async function change(
     .values({ domain, adapter_id: adapterId, started_at: now, ended_at: null, reason, parent_id: parentId })
     .execute();
   return changeOf(transaction, domain, adapterId, open?.adapter_id ?? null);
+}
+
+/** The clock that all processes share; asked once, so that one period ends when the next begins. */
+async function databaseTime(executor: Executor): Promise<Date> {
+  const { rows } = await sql<{ now: Date }>`select clock_timestamp() as now`.execute(executor);
+  return rows[0]!.now;
 }
 
 function unchanged(executor: Executor, domain: string, open: Period | undefined): Promise<ActivationChange> {
