@@ -28,7 +28,7 @@ from .launcher import WarmLauncher, make_launcher
 from .metrics import Metrics
 from .openai_routes import serving_routes, version
 from .paths import real_root
-from .serving import Serving
+from .serving import Serving, skip_quantization_imports
 
 
 def arguments_of(argv: list[str] | None) -> argparse.Namespace:
@@ -55,6 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.serve_model and os.path.isdir(arguments.serve_model):
         # What is served may also be trained on.
         models.append(str(Path(arguments.serve_model).resolve()))
+    skip_quantization_imports()
     metrics = Metrics()
     server = Server(arguments)
     launcher = make_launcher(arguments.start, arguments.pass_env, models)

@@ -10,7 +10,7 @@ import asyncio
 import json
 import platform
 import sys
-from importlib import metadata, util
+from importlib import metadata
 from typing import Any
 
 from . import __version__
@@ -34,7 +34,7 @@ class Capabilities:
     async def describe(self, serving: dict[str, Any] | None) -> dict[str, Any]:
         """The protocol's RuntimeCapabilities."""
         assert self._device is not None
-        has_quantization = util.find_spec("bitsandbytes") is not None
+        has_quantization = "bitsandbytes" in _versions()
         return {
             "protocol": protocol_version(),
             "version": __version__,

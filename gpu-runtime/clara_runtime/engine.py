@@ -371,10 +371,10 @@ class Engine:
             posts.setdefault(generation.loop, []).append((generation, piece))
             if piece.finish_reason is None:
                 alive.append(row)
-        for loop, items in posts.items():
-            _post(loop, items)
         if self.metrics:
             self.metrics.generated(generations)
+        for loop, items in posts.items():
+            _post(loop, items)
         return alive
 
     def _blocked(self, generation: Generation) -> frozenset[int]:

@@ -19,7 +19,7 @@ from .app_log import log, rss_bytes, say
 from .metrics import Metrics
 from .openai_routes import serving_routes
 from .paths import real_root
-from .serving import Serving
+from .serving import Serving, skip_quantization_imports
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     add_serving_arguments(parser)
     arguments = parser.parse_args(argv)
     root = real_root(arguments.root)
+    skip_quantization_imports()
     metrics = Metrics()
     serving = Serving(arguments, arguments.model, root, metrics)
     server = Server(arguments)

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 MODEL_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._@:/-]{0,127}$")
 
 
+def skip_quantization_imports() -> None:
+    """For processes that only serve: PEFT would import bitsandbytes, which takes seconds, and nothing here is quantised."""
+    sys.modules.setdefault("bitsandbytes", None)  # type: ignore[arg-type]
+
+
 class Serving:
     """What the serving routes work on. Usable at once; the engine comes later (`load`)."""
 
@@ -74,8 +79,6 @@ class Serving:
         # The operator names the base on the command line, so it may lie anywhere.
         base = resolve_base(self.root, str(folder) if folder.is_dir() else self.model, [folder] if folder.is_dir() else [])
         started = time.perf_counter()
-        # PEFT would import it, which takes seconds; nothing here is quantised.
-        sys.modules.setdefault("bitsandbytes", None)  # type: ignore[arg-type]
         from transformers.utils import logging as transformers_logging
 
         from .embeddings import make_embedder
