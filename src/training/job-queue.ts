@@ -21,6 +21,11 @@ const SUPERVISE_SECONDS = 3;
 const LONGEST_RUN_SECONDS = 24 * 3600 - 1;
 const LONGEST_WAIT_SECONDS = 365 * 24 * 3600;
 
+/** Until the transaction ends nobody else claims or settles a job. */
+export async function lockQueue(executor: Executor): Promise<void> {
+  await sql`select pg_advisory_xact_lock(hashtextextended('clara:training-queue', 0))`.execute(executor);
+}
+
 /**
  * Delivery of jobs over pg-boss, in the schema `clara_queue`. Everything that changes a job takes the transaction that
  * changes its row.
@@ -58,7 +63,7 @@ export class JobQueue {
   async fetch(executor: Executor, limit: number): Promise<Delivery | null> {
     const boss = await this.#boss();
     // The count of active jobs and the choice are one statement, but two such statements do not see each other's choice.
-    await sql`select pg_advisory_xact_lock(hashtextextended('clara:training-queue', 0))`.execute(executor);
+    await lockQueue(executor);
     const [message] = await boss.fetch<{ jobId: string }>(QUEUE, { db: fromKysely(executor), batchSize: 1, groupConcurrency: limit });
     return message === undefined ? null : { id: message.id, retryCount: message.retryCount, jobId: message.data.jobId };
   }

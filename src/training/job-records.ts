@@ -4,11 +4,16 @@ import type { TrainingJobRow } from "../store/tables/training.js";
 import type { JobStatus } from "../types/job.js";
 import { appendEvents, type NewJobEvent, statusEvent } from "./job-events.js";
 import { notifyOthers } from "./job-notifier.js";
+import { lockQueue } from "./job-queue.js";
 
 export type JobRow = Selectable<TrainingJobRow>;
 
-/** The row, locked until the transaction ends. */
+/**
+ * The row, locked until the transaction ends. Whoever touches a row and its message takes the queue's lock first: a worker
+ * that claims locks the message before the row, everybody else the row before the message.
+ */
 export async function lockJob(executor: Executor, id: string): Promise<JobRow | undefined> {
+  await lockQueue(executor);
   return executor.selectFrom("training_jobs").selectAll().where("id", "=", id).forUpdate().executeTakeFirst();
 }
 

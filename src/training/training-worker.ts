@@ -7,7 +7,7 @@ import { type Claim, JobRun, type RunContext } from "./run-job.js";
 
 const POLL_MS = 1000;
 /** Where NOTIFY reaches this process, polling only catches what it lost. */
-const LISTENING_POLL_MS = 3000;
+const LISTENING_POLL_MS = 2000;
 const LONGEST_PAUSE_AFTER_ERROR_MS = 10_000;
 const RECONCILE_INTERVAL_MS = 15_000;
 const CLEANUP_INTERVAL_MS = 3600_000;
