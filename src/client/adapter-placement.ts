@@ -46,18 +46,26 @@ export class AdapterPlacement {
   private readonly engine: Engine;
   private readonly adminMs: number;
   private readonly directory: AdapterDirectory | undefined;
+  private readonly openScope: () => CallScope;
 
-  constructor(dispatcher: Dispatcher, engine: Engine, adminMs: number, directory: AdapterDirectory | undefined) {
+  constructor(
+    dispatcher: Dispatcher,
+    engine: Engine,
+    adminMs: number,
+    directory: AdapterDirectory | undefined,
+    openScope: () => CallScope,
+  ) {
     this.dispatcher = dispatcher;
     this.engine = engine;
     this.adminMs = adminMs;
     this.directory = directory;
+    this.openScope = openScope;
   }
 
   async load(scope: CallScope, adapter: { id: string; path: string }): Promise<LoadedAdapter> {
     const outcomes = await this.everywhere(scope, (attempt) => this.engine.loadAdapter(attempt, adapter));
     const failed = outcomes.filter((outcome) => outcome.error !== undefined);
-    if (failed.length > 0) throw await this.undo(scope, adapter.id, outcomes, failed);
+    if (failed.length > 0) throw await this.undo(adapter.id, outcomes, failed);
     const endpoints = outcomes.map(({ name, result }) => ({ endpoint: name, status: result! }));
     return {
       id: adapter.id,
@@ -125,17 +133,11 @@ export class AdapterPlacement {
     attempt.park();
   }
 
-  private everywhere<Result>(scope: CallScope, ask: (attempt: Attempt) => Promise<Result>): Promise<Outcome<Result>[]> {
-    const work = async (attempt: Attempt) => {
-      attempt.enter("answer", this.adminMs);
-      const result = await ask(attempt);
-      attempt.finish();
-      return result;
-    };
+  private everywhere<Result>(scope: CallScope, question: (attempt: Attempt) => Promise<Result>): Promise<Outcome<Result>[]> {
     return Promise.all(
       this.dispatcher.endpoints.map(async (endpoint): Promise<Outcome<Result>> => {
         try {
-          const result = await this.dispatcher.at(endpoint, scope, work);
+          const result = await this.dispatcher.at(endpoint, scope, (attempt) => this.ask(attempt, () => question(attempt)));
           return { endpoint, name: endpoint.name, result };
         } catch (error) {
           return { endpoint, name: endpoint.name, error: asClaraError(error) };
@@ -145,34 +147,36 @@ export class AdapterPlacement {
   }
 
   /** Takes away what was newly loaded; the error says what failed where, and what could not be taken back. */
-  private async undo(
-    scope: CallScope,
-    id: string,
-    outcomes: Outcome<"loaded" | "already_loaded">[],
-    failed: Outcome<unknown>[],
-  ): Promise<ClaraError> {
+  private async undo(id: string, outcomes: Outcome<"loaded" | "already_loaded">[], failed: Outcome<unknown>[]): Promise<ClaraError> {
     const loaded = outcomes.filter(({ result }) => result === "loaded");
     if (outcomes.length === 1) return failed[0]!.error!;
+    const undone: string[] = [];
     const stuck: string[] = [];
+    // a call of its own: where the caller has aborted, the rest must be taken back all the same
+    const scope = this.openScope();
     await Promise.all(
       loaded.map(async ({ endpoint, name }) => {
         try {
-          await this.dispatcher.at(endpoint, scope, async (attempt) => {
-            attempt.enter("answer", this.adminMs);
-            await this.engine.unloadAdapter(attempt, id);
-            attempt.finish();
-          });
+          await this.dispatcher.at(endpoint, scope, (attempt) => this.ask(attempt, () => this.engine.unloadAdapter(attempt, id)));
+          undone.push(name);
         } catch (error) {
           stuck.push(`${name} (${asClaraError(error).message})`);
         }
       }),
     );
-    const undone = loaded.map(({ name }) => name).filter((name) => !stuck.some((one) => one.startsWith(`${name} `)));
+    scope.dispose();
     const notes = [
       undone.length === 0 ? "" : ` It was taken back from ${undone.join(", ")}.`,
       stuck.length === 0 ? "" : ` It could not be taken back from ${stuck.join(", ")}.`,
     ];
-    return combined(`Adapter ${id} was not loaded everywhere`, failed, notes.join(""), { id, undone });
+    return combined(`Adapter ${id} was not loaded everywhere`, failed, notes.join(""), { id, undone: undone.sort() });
+  }
+
+  private async ask<Result>(attempt: Attempt, question: () => Promise<Result>): Promise<Result> {
+    attempt.enter("answer", this.adminMs);
+    const result = await question();
+    attempt.finish();
+    return result;
   }
 }
 

@@ -12,7 +12,7 @@ export type Work<Result> = (attempt: Attempt) => Promise<Result>;
 
 /** Brings a call to an endpoint: healthy ones in turn, another one at once where one fails, then again after a pause. */
 export class Dispatcher {
-  private turn = 0;
+  private turn = -1;
 
   readonly endpoints: readonly Endpoint[];
   private readonly retries: ServingRetries;
@@ -24,10 +24,24 @@ export class Dispatcher {
     this.logger = logger;
   }
 
-  /** Runs `work` until it succeeds, fails for good, or the tries are used up; rejects with `AttemptError` or the scope's reason. */
+  /** Runs `work` at whichever endpoint answers, in one of its slots; rejects with `AttemptError` or the scope's reason. */
   run<Result>(scope: CallScope, work: Work<Result>): Promise<Result> {
+    return this.retried(scope, () => this.overEndpoints(scope, work));
+  }
+
+  /** Runs `work` at one endpoint, beside its slots: adapters must come and go also where questions wait in line. */
+  at<Result>(endpoint: Endpoint, scope: CallScope, work: Work<Result>): Promise<Result> {
+    return this.retried(scope, () => this.probe(endpoint, scope, work));
+  }
+
+  /** Runs `work` at one endpoint, beside its slots, without retries. */
+  probe<Result>(endpoint: Endpoint, scope: CallScope, work: Work<Result>): Promise<Result> {
+    return this.attempt(endpoint, scope, () => undefined, work);
+  }
+
+  private retried<Result>(scope: CallScope, task: () => Promise<Result>): Promise<Result> {
     const { max, minDelayMs, maxDelayMs } = this.retries;
-    return pRetry(() => this.overEndpoints(scope, work), {
+    return pRetry(task, {
       retries: max,
       minTimeout: minDelayMs,
       maxTimeout: maxDelayMs,
@@ -36,16 +50,6 @@ export class Dispatcher {
       shouldRetry: ({ error }) => error instanceof AttemptError && error.options.retry,
       onFailedAttempt: (context) => this.beforeRetry(scope, context),
     });
-  }
-
-  /** Runs `work` in a slot of one endpoint, without retries. */
-  async at<Result>(endpoint: Endpoint, scope: CallScope, work: Work<Result>): Promise<Result> {
-    return this.attempt(endpoint, scope, await endpoint.acquire(scope), work);
-  }
-
-  /** Runs `work` at one endpoint beside its slots: a full endpoint is not an ill one. */
-  probe<Result>(endpoint: Endpoint, scope: CallScope, work: Work<Result>): Promise<Result> {
-    return this.attempt(endpoint, scope, () => undefined, work);
   }
 
   private async attempt<Result>(endpoint: Endpoint, scope: CallScope, release: () => void, work: Work<Result>): Promise<Result> {
@@ -68,7 +72,7 @@ export class Dispatcher {
     let failure: AttemptError | null = null;
     for (const endpoint of this.inTurn()) {
       try {
-        return await this.at(endpoint, scope, work);
+        return await this.attempt(endpoint, scope, await endpoint.acquire(scope), work);
       } catch (error) {
         if (!(error instanceof AttemptError) || !error.options.failover) throw error;
         this.note(endpoint, error);

@@ -109,16 +109,11 @@ export function invalidResponse(endpoint: string, what: string, cause?: unknown)
   return new AttemptError(error, { failover: false, retry: false });
 }
 
-/** The `ClaraError` inside, for the caller. */
-export function publicError(error: unknown): unknown {
-  return error instanceof AttemptError ? error.error : error;
-}
-
-/** Any failure as a `ClaraError`. */
+/** Any failure as a `ClaraError`, for the caller; what a router or a directory of adapters throws otherwise becomes `internal`. */
 export function asClaraError(error: unknown): ClaraError {
-  const inner = publicError(error);
+  const inner = error instanceof AttemptError ? error.error : error;
   if (ClaraError.isInstance(inner)) return inner;
-  return new ClaraError("internal", `The serving client failed: ${messageOf(inner)}`, { cause: inner });
+  return new ClaraError("internal", `The generation failed: ${messageOf(inner)}`, { cause: inner });
 }
 
 function codesOf(error: unknown): string[] {

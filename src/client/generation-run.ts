@@ -8,7 +8,7 @@ import type { CallScope } from "./call-scope.js";
 import type { CompletionStream } from "./completion-stream.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { Engine } from "./engine.js";
-import { publicError } from "./engine-errors.js";
+import { asClaraError } from "./engine-errors.js";
 import type { ChunkSource } from "./generation-stream.js";
 import type { ResolvedServingOptions } from "./options.js";
 import type { RecordedGeneration } from "./ports.js";
@@ -64,7 +64,7 @@ export class GenerationRun implements ChunkSource {
       this.record(result);
       return result;
     } catch (error) {
-      throw publicError(error);
+      throw asClaraError(error);
     } finally {
       this.scope.dispose();
     }
@@ -89,7 +89,7 @@ export class GenerationRun implements ChunkSource {
       this.record(result);
       return result;
     } catch (error) {
-      const reason = publicError(error);
+      const reason = asClaraError(error);
       if (this.prepared !== null && this.open !== null)
         this.record(this.soFar(this.prepared, this.scope.reason instanceof AbortedError ? "aborted" : "error"));
       throw reason;

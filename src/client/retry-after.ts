@@ -3,6 +3,7 @@ export function parseRetryAfter(header: string | null, now: number = Date.now())
   if (header === null) return null;
   const text = header.trim();
   if (/^\d+(\.\d+)?$/.test(text)) return Math.ceil(Number(text) * 1_000);
-  const date = Date.parse(text);
+  // every HTTP date begins with the day's name; Date.parse alone takes "-3" for a year
+  const date = /^[A-Z][a-z]+,? /.test(text) ? Date.parse(text) : Number.NaN;
   return Number.isNaN(date) ? null : Math.max(0, date - now);
 }

@@ -8,7 +8,7 @@ import { CallScope } from "./call-scope.js";
 import type { ConnectionSettings } from "./connection.js";
 import { Dispatcher } from "./dispatcher.js";
 import { Endpoint, fixedEndpoint } from "./endpoint.js";
-import { asClaraError, publicError } from "./engine-errors.js";
+import { asClaraError } from "./engine-errors.js";
 import { createEngine } from "./engines.js";
 import { type GenerationContext, GenerationRun } from "./generation-run.js";
 import { GenerationStream } from "./generation-stream.js";
@@ -54,7 +54,7 @@ export class ServingClient implements AsyncDisposable {
       (one) => new Endpoint(typeof one === "string" ? fixedEndpoint(one, token) : one, connection, this.options),
     );
     this.dispatcher = new Dispatcher(places, retries, logger);
-    this.placement = new AdapterPlacement(this.dispatcher, engine, timeouts.adminMs, adapters);
+    this.placement = new AdapterPlacement(this.dispatcher, engine, timeouts.adminMs, adapters, () => this.scope(undefined));
     this.context = { options: this.options, dispatcher: this.dispatcher, engine, placement: this.placement, logger };
   }
 
@@ -205,7 +205,7 @@ export class ServingClient implements AsyncDisposable {
       scope.throwIfOver();
       return await work(scope);
     } catch (error) {
-      throw scope.reason ?? publicError(error);
+      throw scope.reason ?? asClaraError(error);
     } finally {
       scope.dispose();
     }

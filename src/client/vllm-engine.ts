@@ -36,8 +36,10 @@ export class VllmEngine extends OpenAiEngine {
     }
   }
 
-  override ping(attempt: Attempt): Promise<void> {
-    return attempt.connection.send(attempt, "GET", "/health");
+  /** vLLM's health says whether its engine lives; the runtime's also answers while the model is still loading, its model list only after. */
+  override async ping(attempt: Attempt): Promise<void> {
+    await attempt.connection.send(attempt, "GET", "/health");
+    await super.ping(attempt);
   }
 
   protected override isAdapter(_id: string, parent: string | null): boolean {

@@ -21,6 +21,11 @@ export interface TokenisedAnswer {
   promptTokens: number;
 }
 
+/** All that the model reads, as one text. */
+export function promptOf(body: CompletionBody): string {
+  return body.messages?.map((message) => message.content).join(" ") ?? body.prompt ?? "";
+}
+
 /** Splits before white space, so that the pieces join to the text again. */
 export function wordsOf(text: string): string[] {
   return text.match(/\s*\S+|\s+$/g) ?? [];
@@ -53,8 +58,7 @@ export function tokenise(
     tokens.push(token);
     text += token;
   }
-  const prompt = body.messages?.map((message) => message.content).join(" ") ?? body.prompt ?? "";
-  return { tokens, logprobs: given.logprobs?.slice(0, tokens.length), finishReason, promptTokens: wordsOf(prompt).length };
+  return { tokens, logprobs: given.logprobs?.slice(0, tokens.length), finishReason, promptTokens: wordsOf(promptOf(body)).length };
 }
 
 function firstStop(text: string, stops: readonly string[]): number | null {

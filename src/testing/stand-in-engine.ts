@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { AdapterSlots, type StandInAdapter } from "./adapter-slots.js";
-import { type CompletionBody, CompletionWire, tokenise } from "./completion-wire.js";
+import { type CompletionBody, CompletionWire, promptOf, tokenise, wordsOf } from "./completion-wire.js";
 import { FaultPlan, failBeforeAnswer, failInStream, type StandInFault, writeSplit } from "./faults.js";
 import { type Exchange, errorReply, type RecordedRequest, type Reply, startStandInServer } from "./stand-in-server.js";
 
@@ -25,6 +25,8 @@ export interface StandInEngineOptions {
   slots?: number;
   /** Milliseconds to bring an adapter into a slot. Default 0. */
   loadTimeMs?: number;
+  /** Tokens that prompt and answer may have together. Default 4,096. */
+  maxModelLength?: number;
   /** Milliseconds between tokens. Default 0. */
   tokenIntervalMs?: number;
   /** What it answers. Default: model name and the question. */
@@ -106,6 +108,8 @@ export async function startStandInEngine(options: StandInEngineOptions = {}): Pr
   };
 }
 
+const MAX_MODEL_LENGTH = 4_096;
+
 interface EngineContext {
   options: StandInEngineOptions;
   baseModel: string;
@@ -139,10 +143,13 @@ async function handle(exchange: Exchange, context: EngineContext, fault: StandIn
   }
 }
 
-function modelCards({ baseModel, slots }: EngineContext): object[] {
+function modelCards({ baseModel, slots, options }: EngineContext): object[] {
   const created = Math.floor(Date.now() / 1000);
   const card = (id: string, root: string, parent: string | null) => ({ id, object: "model", created, owned_by: "vllm", root, parent });
-  return [{ ...card(baseModel, baseModel, null), max_model_len: 4096 }, ...slots.list().map(({ id, path }) => card(id, path, baseModel))];
+  return [
+    { ...card(baseModel, baseModel, null), max_model_len: options.maxModelLength ?? MAX_MODEL_LENGTH },
+    ...slots.list().map(({ id, path }) => card(id, path, baseModel)),
+  ];
 }
 
 async function loadAdapter(exchange: Exchange, { slots, options }: EngineContext): Promise<Reply> {
@@ -178,6 +185,8 @@ async function complete(exchange: Exchange, context: EngineContext, fault: Stand
   if (adapter === null && model !== context.baseModel) {
     return errorReply(404, "NotFoundError", `The model \`${model}\` does not exist.`, { param: "model" });
   }
+  const excess = tooLong(body, context);
+  if (excess !== null) return errorReply(400, "BadRequestError", excess, { param: "max_tokens" });
   if (adapter !== null) await context.slots.touch(adapter.id);
   const text = body.messages?.at(-1)?.content ?? body.prompt ?? "";
   const scripted = await (context.options.answer ?? echo)({ adapter, text, body });
@@ -191,6 +200,14 @@ async function complete(exchange: Exchange, context: EngineContext, fault: Stand
     if (!spoils || !(await failInStream(fault, exchange))) response.end();
   }
   return null;
+}
+
+function tooLong(body: CompletionBody, { options }: EngineContext): string | null {
+  const limit = options.maxModelLength ?? MAX_MODEL_LENGTH;
+  const prompt = wordsOf(promptOf(body)).length;
+  const asked = body.max_completion_tokens ?? body.max_tokens ?? 0;
+  if (prompt + asked <= limit) return null;
+  return `This model's maximum context length is ${limit} tokens. However, you requested ${asked} output tokens and your prompt contains ${prompt}.`;
 }
 
 function echo({ adapter, text }: StandInQuestion): string {
