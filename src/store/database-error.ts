@@ -27,6 +27,14 @@ const connectionErrnos = new Set([
 const connectionMessages =
   /^(Connection terminated|timeout expired|timeout exceeded|Client has encountered a connection error|Client was closed|The server does not support SSL)/;
 
+/** True where the connection is gone or was never made, so that the next one may work. */
+export function isConnectionError(error: unknown): boolean {
+  const code = databaseErrorCode(error) ?? (error instanceof AggregateError ? databaseErrorCode(error.errors[0]) : undefined);
+  return code === undefined
+    ? connectionMessages.test(databaseErrorText(error))
+    : connectionErrnos.has(code) || /^(08|53|57P|58|25P03)/.test(code);
+}
+
 /**
  * Turns what went wrong with the database itself into a `StorageError`; other errors (constraints, bad values) come back unchanged,
  * because only the caller knows what they mean.
@@ -66,8 +74,7 @@ export function mapDatabaseError(error: unknown, database: string): unknown {
       isRetryable: true,
     });
   }
-  const isConnection = code === undefined ? connectionMessages.test(text) : connectionErrnos.has(code) || /^(08|53|57P|58)/.test(code);
-  if (!isConnection) return error;
+  if (!isConnectionError(error)) return error;
   return new StorageError(
     "store_unavailable",
     `Database ${database} cannot be reached: ${text}. Check that it runs and accepts connections.`,

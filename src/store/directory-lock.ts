@@ -1,17 +1,18 @@
-import { readFile, rm } from "node:fs/promises";
+import { rmdirSync } from "node:fs";
+import { readFile, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import writeFileAtomic from "write-file-atomic";
 import { AbortedError, StorageError } from "../errors.js";
-import { processStart } from "./process-start.js";
+import { processSpace, processStart } from "./process-identity.js";
 
 /** Who holds a data folder. */
 export interface LockHolder {
   pid: number;
   host: string;
   since: string;
-  /** Tells a process from a later one with the same id; null where the platform does not say. */
+  /** Where its id means something, and its start time, which tells it from a later process with the same id; null where not known. */
+  space: string | null;
   start: string | null;
 }
 
@@ -26,7 +27,8 @@ const UPDATE_MS = 1000;
 
 /**
  * Takes the lock of a data folder: two processes in one embedded database destroy it silently.
- * Waits for a crashed holder's lock to lapse (about 6 s), and refuses at once where the holder is seen alive.
+ * Refuses at once where the holder is seen alive, takes over at once where it is seen dead, and waits where nobody can tell
+ * (another host, no /proc) until its lock has lapsed, about 6 s.
  * @throws StorageError `store_locked`
  */
 export async function lockDirectory(
@@ -35,42 +37,71 @@ export async function lockDirectory(
 ): Promise<DirectoryLock> {
   // Imported late: the module installs exit handlers, which only a program that opens a store needs.
   const { default: lockfile } = await import("proper-lockfile");
-  const holderFile = join(folder, "lock.json");
+  const lockPath = join(folder, "lock");
+  const holderPath = join(folder, "lock.json");
   const deadline = Date.now() + STALE_MS + 2 * UPDATE_MS;
   for (;;) {
     if (options.signal?.aborted) throw new AbortedError("Opening the store was aborted.", { cause: options.signal.reason });
-    const holder = await readHolder(holderFile);
-    if (holder !== null && (await isSurelyAlive(holder))) throw lockedError(folder, holder);
+    const holder = await readHolder(holderPath);
+    const state = holder === null ? "unknown" : await stateOf(holder);
+    if (holder !== null && state === "alive") throw lockedError(folder, holder);
+    if (holder !== null && state === "dead") await breakLock(lockPath, holderPath, holder);
     try {
       const release = await lockfile.lock(folder, {
-        lockfilePath: join(folder, "lock"),
+        lockfilePath: lockPath,
         stale: STALE_MS,
         update: UPDATE_MS,
         onCompromised: options.onLost,
       });
-      await writeHolder(holderFile);
-      return {
-        release: async () => {
-          await rm(holderFile, { force: true });
-          await release();
-        },
-      };
+      return await holdLock(lockPath, holderPath, release);
     } catch (error) {
       if ((error as { code?: unknown }).code !== "ELOCKED") throw error;
-      if (Date.now() > deadline) throw lockedError(folder, await readHolder(holderFile));
+      if (Date.now() > deadline) throw lockedError(folder, await readHolder(holderPath));
       await delay(250);
     }
   }
 }
 
-async function writeHolder(path: string): Promise<void> {
-  const holder: LockHolder = {
-    pid: process.pid,
-    host: hostname(),
-    since: new Date().toISOString(),
-    start: await processStart(process.pid),
+async function holdLock(lockPath: string, holderPath: string, release: () => Promise<void>): Promise<DirectoryLock> {
+  const [space, start] = await Promise.all([processSpace(), processStart(process.pid)]);
+  const holder: LockHolder = { pid: process.pid, host: hostname(), since: new Date().toISOString(), space, start };
+  await writeFile(holderPath, `${JSON.stringify(holder)}\n`, { mode: 0o600 });
+  // The lock's own exit handler is lost where two versions of its helper meet in one process.
+  const onExit = () => {
+    try {
+      rmdirSync(lockPath);
+    } catch {
+      // Gone already, or not ours to delete any more: it lapses by itself.
+    }
   };
-  await writeFileAtomic(path, `${JSON.stringify(holder)}\n`, { mode: 0o600, fsync: false });
+  process.once("exit", onExit);
+  return {
+    release: async () => {
+      process.off("exit", onExit);
+      await rm(holderPath, { force: true });
+      await release();
+    },
+  };
+}
+
+/** Removes the lock of a process that is certainly dead. Renaming its record decides who may: one among many that try. */
+async function breakLock(lockPath: string, holderPath: string, holder: LockHolder): Promise<void> {
+  const claimed = `${holderPath}.${process.pid}`;
+  try {
+    // A lock about to lapse is left to the ordinary way, which could be removing it at this very moment.
+    if (Date.now() - (await stat(lockPath)).mtimeMs > STALE_MS - UPDATE_MS) return;
+    // Another user's processes may be hidden from this one.
+    if ((await stat(holderPath)).uid !== process.getuid?.()) return;
+    await rename(holderPath, claimed);
+    const found = await readHolder(claimed);
+    if (found?.pid === holder.pid && found.start === holder.start) {
+      await rmdir(lockPath);
+      await rm(claimed, { force: true });
+    } else await rename(claimed, holderPath);
+  } catch (error) {
+    // Another process was first.
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
 }
 
 async function readHolder(path: string): Promise<LockHolder | null> {
@@ -83,9 +114,10 @@ async function readHolder(path: string): Promise<LockHolder | null> {
   }
 }
 
-/** Only certainty refuses at once; in doubt the lock's age decides. */
-async function isSurelyAlive(holder: LockHolder): Promise<boolean> {
-  return holder.host === hostname() && holder.start !== null && holder.start === (await processStart(holder.pid));
+/** Only certainty decides at once; in doubt (another host, another container) the lock's age does. */
+async function stateOf(holder: LockHolder): Promise<"alive" | "dead" | "unknown"> {
+  if (holder.space === null || holder.start === null || holder.space !== (await processSpace())) return "unknown";
+  return holder.start === (await processStart(holder.pid)) ? "alive" : "dead";
 }
 
 function lockedError(folder: string, holder: LockHolder | null): StorageError {

@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rename, rm, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import pg from "pg";
@@ -16,6 +16,9 @@ import type { WireAddress } from "./wire-server.js";
 const MAX_SOCKET_PATH_BYTES = process.platform === "darwin" ? 103 : 107;
 /** Connections take turns: more only queue. */
 const POOL_SIZE = 8;
+
+/** One segment of the write-ahead log: with less space than this the engine cannot go on. */
+const ENGINE_NEEDS_BYTES = 16 * 1024 * 1024;
 
 /** The embedded database while it is open. */
 export interface EmbeddedDatabase {
@@ -73,13 +76,14 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDa
     socketFolder = place.folder;
     const startedThread = new PgliteProcess({ folder, address: place.address, idleInTransactionMs: options.idleInTransactionMs ?? 60_000 });
     thread = startedThread;
-    const port = await abortable(startedThread.ready(), options.signal).catch((error: unknown) => {
-      throw startError(folder, error);
+    const port = await abortable(startedThread.ready(), options.signal).catch(async (error: unknown) => {
+      throw await startError(folder, error);
     });
-    void startedThread.ended.then((failure) => {
-      if (failure !== null) options.onFailure(brokenError(folder, failure));
+    void startedThread.ended.then(async (failure) => {
+      if (failure !== null) options.onFailure(await brokenError(folder, failure));
     });
     const pool = new pg.Pool({ ...place.client(port), user: "postgres", database: "postgres", max: POOL_SIZE, allowExitOnIdle: true });
+    pool.on("connect", (client) => client.on("error", () => {}));
     const openJournal = journal;
     const checkpoint = () => openJournal.checkpoint(() => startedThread.checkpoint());
     return {
@@ -141,7 +145,7 @@ async function prepareFolder(folder: string, signal: AbortSignal | undefined): P
   } catch (error) {
     await thread.kill();
     await rm(half, { recursive: true, force: true });
-    throw startError(folder, error);
+    throw await startError(folder, error);
   }
 }
 
@@ -150,7 +154,7 @@ async function makeFolder(dataDir: string): Promise<void> {
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
-    if (code === "ENOSPC") throw startError(dataDir, error);
+    if (code === "ENOSPC") throw await startError(dataDir, error);
     throw new ConfigurationError(
       "config_invalid",
       `The data folder ${dataDir} cannot be made (${code}): choose a folder that this process may write.`,
@@ -172,12 +176,11 @@ function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promis
   });
 }
 
-function startError(folder: string, error: unknown): unknown {
+async function startError(folder: string, error: unknown): Promise<unknown> {
   if (ClaraError.isInstance(error)) return error;
   const text = databaseErrorText(error);
-  const isFull = databaseErrorCode(error) === "ENOSPC" || /no space left|ENOSPC/i.test(text);
   const options = { cause: error, details: { folder } };
-  return isFull
+  return (await isDiskFull(folder, error))
     ? new StorageError(
         "disk_full",
         `No space to open the embedded database in ${folder}. Free some space (a new one takes about 40 MB), then open again.`,
@@ -190,15 +193,27 @@ function startError(folder: string, error: unknown): unknown {
       );
 }
 
-function brokenError(folder: string, error: Error): StorageError {
+async function brokenError(folder: string, error: Error): Promise<StorageError> {
+  const isFull = await isDiskFull(folder, error);
+  const cause = isFull ? "the disk is full" : error.message;
   return new StorageError(
-    "store_unavailable",
-    `The embedded database in ${folder} stopped: ${error.message}. What was acknowledged is kept; close the store, see that the disk is writable and not full, and open it again.`,
-    {
-      cause: error,
-      details: { folder },
-    },
+    isFull ? "disk_full" : "store_unavailable",
+    `The embedded database in ${folder} stopped: ${cause}. What was acknowledged is kept; close the store, see that the disk is writable and has space, and open it again.`,
+    { cause: error, details: { folder } },
   );
+}
+
+/** The engine hides the operating system's reason behind its own: then the free space tells. */
+async function isDiskFull(folder: string, error: unknown): Promise<boolean> {
+  const code = databaseErrorCode(error);
+  if (code === "ENOSPC" || code === "EDQUOT" || code === "53100") return true;
+  try {
+    const { bavail, bsize } = await statfs(dirname(folder));
+    return bavail * bsize < ENGINE_NEEDS_BYTES;
+  } catch {
+    // Not known.
+    return false;
+  }
 }
 
 function lostLock(dataDir: string, error: Error): StorageError {

@@ -1,7 +1,7 @@
 import type { PostgresPool, PostgresPoolClient } from "kysely";
 import pg from "pg";
 import { StorageError } from "../errors.js";
-import { mapDatabaseError } from "./database-error.js";
+import { isConnectionError, mapDatabaseError } from "./database-error.js";
 
 /** int8 stays text, whatever parser the host installed for the whole process: beyond 2^53 a number would lie. */
 const types = new pg.TypeOverrides();
@@ -39,17 +39,29 @@ export class KyselyPool implements PostgresPool {
     } catch (error) {
       throw this.failure ?? mapDatabaseError(error, this.database);
     }
+    let isBroken = false;
+    // A connection that breaks between two statements would otherwise end the whole process.
+    const onError = () => {
+      isBroken = true;
+    };
+    client.on("error", onError);
     const query = async (statement: unknown, values?: readonly unknown[]) => {
       try {
         return await (typeof statement === "string"
           ? client.query({ text: statement, values: values ? [...values] : [], types })
           : client.query(statement as pg.QueryConfig));
       } catch (error) {
+        isBroken ||= isConnectionError(error);
         throw this.failure ?? mapDatabaseError(error, this.database);
       }
     };
+    const release = (destroy?: boolean) => {
+      // A broken one keeps its listener: it may complain once more while it ends.
+      if (!isBroken) client.off("error", onError);
+      client.release(destroy || isBroken);
+    };
     const { processID } = client as unknown as { processID?: number };
-    return { query, processID, release: (destroy?: boolean) => client.release(destroy) } as unknown as PostgresPoolClient;
+    return { query, processID, release } as unknown as PostgresPoolClient;
   }
 
   async end(): Promise<void> {

@@ -1,7 +1,7 @@
 import { type Kysely, sql } from "kysely";
 import { type Migration, Migrator } from "kysely/migration";
 import { ClaraError, StorageError } from "../errors.js";
-import { databaseErrorText } from "./database-error.js";
+import { databaseErrorText, isConnectionError } from "./database-error.js";
 import type { Database } from "./schema.js";
 import { adapterMigrations } from "./tables/adapter.js";
 import { corpusMigrations } from "./tables/corpus.js";
@@ -53,7 +53,7 @@ async function createExtensions(db: Kysely<Database>): Promise<Set<string>> {
       await sql`create extension if not exists ${sql.ref(extension)}`.execute(db);
     } catch (error) {
       // Absent from the server, or not allowed to this role: both are told by `capabilities`.
-      if (ClaraError.isInstance(error)) throw error;
+      if (isConnectionError(ClaraError.isInstance(error) ? error.cause : error)) throw error;
     }
   }
   return present();

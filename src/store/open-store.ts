@@ -33,17 +33,9 @@ export const DEFAULT_DATA_DIR = ".clara";
 export async function openStore(options: StoreOptions = {}): Promise<Store> {
   const { database = { dataDir: DEFAULT_DATA_DIR }, logger, signal } = options;
   throwIfAborted(signal);
-  if (typeof database === "string") {
-    const pool = createPool(database);
-    try {
-      return await openPostgres(pool, { logger, signal, ownsPool: true });
-    } catch (error) {
-      await pool.end();
-      throw error;
-    }
-  }
+  if (typeof database === "string") return openPostgres(createPool(database), { logger, signal, ownsPool: true });
   if (isPool(database)) return openPostgres(database, { logger, signal, ownsPool: false });
-  if (typeof database.dataDir === "string" && database.dataDir !== "") return openInFolder(database.dataDir, { logger, signal });
+  if (isFolder(database)) return openInFolder(database.dataDir, { logger, signal });
   throw new ConfigurationError("config_invalid", "`database` must be a pg.Pool, a postgres:// URL, or { dataDir: string }.");
 }
 
@@ -181,6 +173,16 @@ function isPool(database: unknown): database is pg.Pool {
     "connect" in database &&
     "query" in database &&
     typeof database.connect === "function"
+  );
+}
+
+function isFolder(database: unknown): database is { dataDir: string } {
+  return (
+    typeof database === "object" &&
+    database !== null &&
+    "dataDir" in database &&
+    typeof database.dataDir === "string" &&
+    database.dataDir !== ""
   );
 }
 

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { constants } from "node:fs";
-import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { constants, type Dirent } from "node:fs";
+import { copyFile, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
 import { cacheFolder } from "./cache-folder.js";
 
 /** Bumped with the PGlite version: a template only serves the build that made it. */
@@ -13,15 +13,16 @@ const TEMPLATE = "pglite-0.5.14";
  */
 export async function copyTemplate(folder: string): Promise<boolean> {
   const template = join(cacheFolder(), TEMPLATE);
+  const half = `${folder}.${randomUUID()}`;
   try {
-    const expected = JSON.parse(await readFile(join(template, "complete.json"), "utf8")) as unknown;
-    if (JSON.stringify(expected) !== JSON.stringify(await measure(join(template, "database")))) return false;
-    const half = `${folder}.${randomUUID()}`;
-    await cp(join(template, "database"), half, { recursive: true, mode: constants.COPYFILE_FICLONE });
+    const expected = JSON.parse(await readFile(join(template, "complete.json"), "utf8")) as { files: number };
+    // Fewer files than at first: a cleaner of temporary files went over it.
+    if ((await copyFolder(join(template, "database"), half)) !== expected.files) throw new Error("the template is not whole");
     await rename(half, folder);
     return true;
   } catch {
     // No cache, not readable, no space: initdb does the same, slower, and tells what is wrong.
+    await rm(half, { recursive: true, force: true });
     return false;
   }
 }
@@ -32,8 +33,8 @@ export async function saveTemplate(folder: string): Promise<void> {
   const half = `${template}.${randomUUID()}`;
   try {
     await mkdir(half, { recursive: true, mode: 0o700 });
-    await cp(folder, join(half, "database"), { recursive: true, mode: constants.COPYFILE_FICLONE });
-    await writeFile(join(half, "complete.json"), JSON.stringify(await measure(join(half, "database"))));
+    const files = await copyFolder(folder, join(half, "database"));
+    await writeFile(join(half, "complete.json"), JSON.stringify({ files }));
     await rm(template, { recursive: true, force: true });
     await rename(half, template);
   } catch {
@@ -42,14 +43,13 @@ export async function saveTemplate(folder: string): Promise<void> {
   }
 }
 
-/** Number and total size of the files: what a cleaner of temporary files would change. */
-async function measure(folder: string): Promise<{ files: number; bytes: number }> {
-  let files = 0;
-  let bytes = 0;
-  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    files += 1;
-    bytes += (await stat(join(entry.parentPath, entry.name))).size;
-  }
-  return { files, bytes };
+/** Copies a tree of plain files and folders, and returns the number of files. */
+async function copyFolder(from: string, to: string): Promise<number> {
+  const entries = await readdir(from, { recursive: true, withFileTypes: true });
+  await mkdir(to, { mode: 0o700 });
+  const target = (entry: Dirent) => join(to, relative(from, entry.parentPath), entry.name);
+  for (const entry of entries) if (entry.isDirectory()) await mkdir(target(entry), { recursive: true, mode: 0o700 });
+  const files = entries.filter((entry) => entry.isFile());
+  await Promise.all(files.map((entry) => copyFile(join(entry.parentPath, entry.name), target(entry), constants.COPYFILE_FICLONE)));
+  return files.length;
 }

@@ -16,7 +16,10 @@ export function createPool(connectionString: string): pg.Pool {
       "`database` is not a PostgreSQL URL: write postgres://user:password@host:5432/name, pass a pg.Pool, or { dataDir } for the embedded database.",
     );
   }
-  return new pg.Pool({ connectionString, max: 10, connectionTimeoutMillis: 10_000, keepAlive: true, application_name: "clara-sdk" });
+  const pool = new pg.Pool({ connectionString, max: 10, connectionTimeoutMillis: 10_000, keepAlive: true, application_name: "clara-sdk" });
+  // The pool lets go of a connection before it has ended: a last complaint must not end the process.
+  pool.on("connect", (client) => client.on("error", () => {}));
+  return pool;
 }
 
 /** What a pool connects to, for messages: host, port and database, never the password. */

@@ -128,7 +128,7 @@ async function initialiseAndStart(bin: string): Promise<RunningServer> {
     "-D",
     data,
     "-U",
-    "clara",
+    "tester",
     "--auth=scram-sha-256",
     `--pwfile=${password}`,
     "-E",
@@ -143,7 +143,7 @@ async function initialiseAndStart(bin: string): Promise<RunningServer> {
   } catch (error) {
     throw new Error(`PostgreSQL did not start: ${await readFile(join(folder, "log"), "utf8").catch(() => "no log")}`, { cause: error });
   }
-  return { url: `postgres://clara:clara@127.0.0.1:${port}/postgres`, bin, folder, user };
+  return { url: `postgres://tester:clara@127.0.0.1:${port}/postgres`, bin, folder, user };
 }
 
 async function passwordFile(folder: string): Promise<string> {

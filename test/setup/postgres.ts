@@ -29,7 +29,22 @@ export async function createDatabase(serverUrl?: string | null): Promise<TestDat
   await runOn(server, `create database ${name}`);
   const url = new URL(server);
   url.pathname = `/${name}`;
-  return { url: url.href, drop: () => runOn(server, `drop database if exists ${name} with (force)`) };
+  return { url: url.href, drop: () => dropDatabase(server, name) };
+}
+
+/** Clients that are just leaving are let go; the others are cut off. */
+async function dropDatabase(server: string, name: string): Promise<void> {
+  const client = new pg.Client({ connectionString: server });
+  await client.connect();
+  try {
+    for (let attempt = 0; attempt < 50; attempt += 1) {
+      const { rows } = await client.query("select count(*)::int as count, pg_sleep(0.02) from pg_stat_activity where datname = $1", [name]);
+      if (rows[0].count === 0) break;
+    }
+    await client.query(`drop database if exists ${name} with (force)`);
+  } finally {
+    await client.end();
+  }
 }
 
 /** Runs one statement as the superuser. */
