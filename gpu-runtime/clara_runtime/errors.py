@@ -92,8 +92,9 @@ def _is_out_of_memory(error: BaseException) -> bool:
 def _is_disk_full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    # safetensors' Rust writer and torch.save lose the errno and keep only the text
-    return "no space left on device" in str(error).lower() or "(os error 28)" in str(error).lower()
+    # safetensors' Rust writer keeps only the text; torch.save's zip writer keeps not even that
+    text = str(error).lower()
+    return any(sign in text for sign in ("no space left on device", "(os error 28)", "pytorchstreamwriter failed writing", "unexpected pos", "iostream error"))
 
 
 def _brief(error: BaseException) -> str:
