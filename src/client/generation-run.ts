@@ -70,18 +70,15 @@ export class GenerationRun implements ChunkSource {
     }
   }
 
-  async *texts(): AsyncGenerator<string, GenerationResult> {
+  async *batches(): AsyncGenerator<readonly string[], GenerationResult> {
     const { timeouts } = this.context.options;
     try {
       const prepared = await this.prepare();
       const open = await this.context.dispatcher.run(this.scope, (attempt) => this.openStream(attempt, prepared));
       this.open = open;
-      while (true) {
-        for (const text of open.take()) {
-          this.scope.throwIfOver();
-          this.given.push(text);
-          yield text;
-        }
+      for (let texts = open.take(); ; texts = open.take()) {
+        if (texts.length > 0) yield texts;
+        this.scope.throwIfOver();
         if (open.isOver) break;
         await open.fill(null, timeouts.idleMs);
       }
@@ -97,6 +94,12 @@ export class GenerationRun implements ChunkSource {
       this.open?.attempt.finish();
       this.scope.dispose();
     }
+  }
+
+  give(text: string): boolean {
+    if (this.scope.reason !== null) return false;
+    this.given.push(text);
+    return true;
   }
 
   leave(): GenerationResult {

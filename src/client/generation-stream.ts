@@ -3,8 +3,10 @@ import type { GenerationChunk, GenerationResult } from "../types/generation.js";
 
 /** What makes the chunks of a {@link GenerationStream}. */
 export interface ChunkSource {
-  /** Yields texts; returns the result. */
-  texts(): AsyncGenerator<string, GenerationResult>;
+  /** Yields the texts that arrived together; returns the result. */
+  batches(): AsyncGenerator<readonly string[], GenerationResult>;
+  /** Notes that the reader gets this text; false where the call is over and the rest must not be given out. */
+  give(text: string): boolean;
   /** The reader left early: stop the engine. Resolves to what was received until then. */
   leave(): GenerationResult;
 }
@@ -86,15 +88,20 @@ export class GenerationStream implements AsyncIterable<GenerationChunk> {
 
   private async *run(): AsyncGenerator<GenerationChunk, void> {
     try {
-      this.source = this.open();
-      const texts = this.source.texts();
-      for (let step = await texts.next(); ; step = await texts.next()) {
+      const source = this.open();
+      this.source = source;
+      const batches = source.batches();
+      for (let step = await batches.next(); ; step = await batches.next()) {
         if (step.done) {
           this.isOver = true;
           this.settled.resolve(step.value);
           return;
         }
-        yield { text: step.value };
+        // the batch itself ends with the error where the call is over
+        for (const text of step.value) {
+          if (!source.give(text)) break;
+          yield { text };
+        }
       }
     } catch (error) {
       this.isOver = true;
