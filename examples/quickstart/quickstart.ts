@@ -14,5 +14,5 @@ const receipt = await clara.pipeline.addFeedback({
 });
 console.log(`feedback: ${receipt.status}`);
 
-const { waiting } = await clara.pipeline.buffer.stats();
-console.log(`waiting: ${JSON.stringify(waiting)}`);
+const { waitingByDomain } = clara.pipeline.buffer.stats();
+console.log(`waiting: ${JSON.stringify(waitingByDomain)}`);

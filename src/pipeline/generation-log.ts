@@ -1,20 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Store } from "../store/store.js";
-import type { CallOptions, ConversationTurn, Logger } from "../types/common.js";
-import type { GenerationResult } from "../types/generation.js";
+import type { CallOptions, Logger } from "../types/common.js";
+import type { RecordedGeneration } from "../types/generation.js";
 import type { FoundGeneration, GenerationsPort } from "./ports.js";
 import { hashOf, storableJson, storableText } from "./storable-text.js";
-
-/** A served answer with what was asked. */
-export type RecordedGeneration = GenerationResult & {
-  prompt: string;
-  messages?: readonly ConversationTurn[];
-  subjectId?: string;
-  domain?: string;
-  metadata?: Record<string, unknown>;
-  /** ISO 8601, or a Date. */
-  createdAt: string | Date;
-};
 
 /** Options of `GenerationLog`. */
 export interface GenerationLogOptions {

@@ -10,7 +10,7 @@ export { gatherEvidence, type SetEvidence, summariseEvidence } from "./gate/evid
 export { GATE_DEFAULTS, type GateOptions } from "./gate/gate-options.js";
 export { assessPairing, type PairingAssessment, type QuestionAnswerPair } from "./gate/pairing.js";
 export { GENERAL_PROMPTS } from "./general-prompts.js";
-export { GenerationLog, type GenerationLogOptions, type RecordedGeneration } from "./generation-log.js";
+export { GenerationLog, type GenerationLogOptions } from "./generation-log.js";
 export type { Ledger } from "./ledger.js";
 export { ContinuousLearningPipeline, type PipelineParts, type PipelineStatus } from "./pipeline.js";
 export { type GeneralSetOptions, type PipelineOptions, TRIGGER_DEFAULTS, type TriggerOptions } from "./pipeline-options.js";

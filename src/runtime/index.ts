@@ -4,7 +4,7 @@ export { findRuntime, type InstallOptions, installRuntime, type RuntimeEnvironme
 export { LocalRuntime, type LocalRuntimeOptions } from "./local-runtime.js";
 export type { ServiceExit } from "./local-service.js";
 export { LocalVllm, type LocalVllmOptions } from "./local-vllm.js";
-export { runtimeSourceFolder } from "./package-folder.js";
+export { packageFolder, runtimeSourceFolder, tinyBaseModel } from "./package-folder.js";
 export { cacheFolder, type RuntimeEngine } from "./python-cache.js";
 export { RemoteRuntime, type RemoteRuntimeOptions } from "./remote-runtime.js";
 export { RuntimeHttpClient, type RuntimeHttpClientOptions } from "./runtime-http-client.js";

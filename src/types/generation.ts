@@ -44,6 +44,19 @@ export const GenerationResult = z.object({
 });
 export type GenerationResult = z.infer<typeof GenerationResult>;
 
+/** A served answer with what was asked, as it is recorded. */
+export interface RecordedGeneration extends GenerationResult {
+  /** Content of the last user message. */
+  prompt: string;
+  messages: readonly ConversationTurn[];
+  subjectId?: string;
+  /** The request's domain, or else the one that the router found. */
+  domain?: string;
+  metadata?: Metadata;
+  /** ISO 8601. */
+  createdAt: string;
+}
+
 /** One piece of a stream. */
 export const GenerationChunk = z.object({ text: z.string() });
 export type GenerationChunk = z.infer<typeof GenerationChunk>;

@@ -1,0 +1,175 @@
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import type { Pool } from "pg";
+import { type EngineKind, ServingClient, type ServingClientOptions } from "./client/index.js";
+import { DatasetManager } from "./datasets/index.js";
+import { LexicalEmbedder } from "./embedders/index.js";
+import { ConfigurationError } from "./errors.js";
+import { ContinuousLearningPipeline, GenerationLog, type PipelineOptions } from "./pipeline/index.js";
+import { AdapterRouter, SqlAdapterRegistry } from "./router/index.js";
+import { LocalRuntime, RemoteRuntime, type RuntimeEnvironment, tinyBaseModel } from "./runtime/index.js";
+import { openStore, type Store } from "./store/index.js";
+import { RuntimeBackend, TrainingClient, type TrainingDefaults } from "./training/index.js";
+import type { CallOptions, Embedder, EndpointProvider, Logger } from "./types/common.js";
+import type { RouterSettings } from "./types/routing.js";
+
+/** Where training runs. */
+export type RuntimeOptions =
+  /** A runtime that is running already; `token` is its bearer token. */
+  | { url: string; token?: string }
+  /** A child process of this one, from the Python environment that `clara runtime install` made. */
+  | { local: true; environment?: RuntimeEnvironment };
+
+/** Options of `createClara`; every field is optional and independent of the others. */
+export interface ClaraOptions {
+  /** `pg.Pool` or connection string of your Postgres, or the folder of the embedded database. Default `{ dataDir: ".clara" }`. */
+  database?: Pool | string | { dataDir: string };
+  /** Default: the local runtime. */
+  runtime?: RuntimeOptions;
+  /**
+   * The base model that adapters are trained on: a folder, or a model hub id. Default: the tiny base model in this
+   * package, which shows the loop at work and knows nothing.
+   */
+  baseModel?: string;
+  /** The engines that answer. Default: the runtime itself. */
+  serving?: { engine: EngineKind; endpoints: (string | EndpointProvider)[]; baseModel?: string; token?: string } & Partial<
+    Pick<ServingClientOptions, "fetch" | "timeouts" | "retries" | "maxConcurrency">
+  >;
+  /** Vectors for search and routing. Default: a lexical embedder that needs no model. */
+  embedder?: Embedder;
+  router?: Partial<RouterSettings>;
+  pipeline?: Partial<PipelineOptions>;
+  training?: TrainingDefaults;
+  /** Whether this process takes training jobs. Default true; false where `clara worker` does. */
+  worker?: boolean;
+  /** Folder of the local runtime's data sets, adapters and checkpoints. Default: `runtime` in the data directory. */
+  runtimeDir?: string;
+  logger?: Logger;
+}
+
+/** The four classes and the training client, wired together. */
+export interface Clara extends AsyncDisposable {
+  readonly serving: ServingClient;
+  readonly router: AdapterRouter;
+  readonly datasets: DatasetManager;
+  readonly pipeline: ContinuousLearningPipeline;
+  readonly training: TrainingClient;
+  readonly store: Store;
+  /** The runtime that trains, and by default also answers. */
+  readonly runtime: EndpointProvider;
+  /**
+   * Stops the pipeline and the worker, ends the local runtime and closes what was opened here.
+   * @example
+   * ```ts
+   * const clara = await createClara();
+   * await clara.close({ graceMs: 5_000 });
+   * ```
+   */
+  close(options?: { graceMs?: number }): Promise<void>;
+}
+
+/**
+ * Opens the store and wires the classes. Nothing is trained and no process is started until it is needed.
+ * @throws ConfigurationError `config_invalid`; StorageError `store_locked`, `store_unavailable`, `migration_failed`.
+ * @example
+ * ```ts
+ * await using clara = await createClara();
+ * const reply = await clara.serving.generate({ prompt: "Which key opens the chapel?" });
+ * await clara.pipeline.addFeedback({ generationId: reply.id, rating: -1, correction: "You need key B12 for the chapel." });
+ * ```
+ */
+export async function createClara(options: ClaraOptions = {}, callOptions: CallOptions = {}): Promise<Clara> {
+  const { logger } = options;
+  const database = options.database ?? { dataDir: ".clara" };
+  const baseModel = options.baseModel ?? tinyBaseModel();
+  if (options.serving && options.serving.endpoints.length === 0) {
+    throw new ConfigurationError(
+      "config_invalid",
+      "serving.endpoints is empty: name at least one engine, for example http://127.0.0.1:8000/v1.",
+    );
+  }
+  const store = await openStore({ database, logger, signal: callOptions.signal });
+  const closers: (() => Promise<void>)[] = [() => store.close()];
+  try {
+    const embedder = options.embedder ?? new LexicalEmbedder();
+    const runtimeDir = resolve(options.runtimeDir ?? join(store.dataDir ?? ".clara", "runtime"));
+    const runtime = openRuntime(options.runtime ?? { local: true }, {
+      root: runtimeDir,
+      model: options.serving ? undefined : baseModel,
+      baseModel,
+      logger,
+    });
+    if ("close" in runtime) closers.unshift(() => runtime.close());
+
+    const registry = new SqlAdapterRegistry({ store });
+    const router = new AdapterRouter({ registry, embedder, settings: options.router, logger });
+    const datasets = new DatasetManager({ store, embedder, logger });
+    const generations = new GenerationLog({ store, logger });
+    closers.unshift(() => generations.close());
+    const serving = new ServingClient({
+      engine: "runtime",
+      endpoints: [runtime],
+      ...options.serving,
+      router,
+      adapters: router,
+      recorder: generations,
+      logger,
+    });
+    closers.unshift(() => serving.close());
+    const training = new TrainingClient({
+      store,
+      backend: new RuntimeBackend(runtime),
+      datasets,
+      baseModel,
+      defaults: options.training,
+      logger,
+    });
+    closers.unshift(() => training.close());
+    const pipeline = new ContinuousLearningPipeline({
+      store,
+      datasets,
+      training,
+      router,
+      serving,
+      generations,
+      options: { logger, ...options.pipeline },
+    });
+    closers.unshift(() => pipeline.close());
+
+    await router.refresh();
+    await pipeline.recover();
+    if (options.worker !== false) await training.startWorker();
+
+    let closing: Promise<void> | undefined;
+    const close = (): Promise<void> => {
+      closing ??= closeAll(closers);
+      return closing;
+    };
+    return { serving, router, datasets, pipeline, training, store, runtime, close, [Symbol.asyncDispose]: close };
+  } catch (error) {
+    await closeAll(closers).catch((closeError: unknown) => logger?.error({ error: closeError }, "closing after a failed start"));
+    throw error;
+  }
+}
+
+function openRuntime(
+  options: RuntimeOptions,
+  local: { root: string; model: string | undefined; baseModel: string; logger: Logger | undefined },
+): RemoteRuntime | LocalRuntime {
+  if ("url" in options) return new RemoteRuntime(options);
+  const { root, model, baseModel, logger } = local;
+  return new LocalRuntime({ root, model, models: existsSync(baseModel) ? [baseModel] : [], environment: options.environment, logger });
+}
+
+/** Closes in the given order; goes on after a failure and throws the first one at the end. */
+async function closeAll(closers: readonly (() => Promise<void>)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const close of closers) {
+    try {
+      await close();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+}

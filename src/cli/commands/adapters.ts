@@ -1,0 +1,37 @@
+import { defineCommand } from "citty";
+import Table from "cli-table3";
+import { connect, connectionArgs } from "../connection.js";
+import { ExitCode, guarded, print } from "../terminal.js";
+
+const list = defineCommand({
+  meta: { name: "list", description: "Registered adapter versions" },
+  args: { ...connectionArgs, domain: { type: "string", description: "Only this domain", valueHint: "DOMAIN" } },
+  run: ({ args }) =>
+    guarded(async (signal) => {
+      await using clara = await connect(args, { worker: false, signal });
+      const adapters = await clara.router.listAdapters({ domain: args.domain }, { signal });
+      print(adapters, {
+        json: args.json,
+        text: () => {
+          const table = new Table({ head: ["adapter", "domain", "status", "created", "base model"] });
+          for (const adapter of adapters) table.push([adapter.id, adapter.domain, adapter.status, adapter.createdAt, adapter.baseModel]);
+          return adapters.length > 0 ? table.toString() : "No adapters yet.";
+        },
+      });
+      return ExitCode.ok;
+    }),
+});
+
+const rollback = defineCommand({
+  meta: { name: "rollback", description: "Let the version serve that served before, or the base model" },
+  args: { ...connectionArgs, domain: { type: "positional", description: "Domain", valueHint: "DOMAIN", required: true } },
+  run: ({ args }) =>
+    guarded(async (signal) => {
+      await using clara = await connect(args, { worker: false, signal });
+      const adapter = await clara.router.rollback(args.domain, { signal });
+      print(adapter, { json: args.json, text: () => `${args.domain} is answered by ${adapter?.id ?? "the base model"} now.` });
+      return ExitCode.ok;
+    }),
+});
+
+export const adapters = defineCommand({ meta: { name: "adapters", description: "The adapter registry" }, subCommands: { list, rollback } });

@@ -1,0 +1,54 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { ValidationError } from "../../errors.js";
+import { packageFolder } from "../../runtime/index.js";
+import type { Question } from "./ask.js";
+import type { GeneralPairs } from "./settings.js";
+
+/** Path of a file in `examples/data`. */
+export function exampleData(name: string): string {
+  return join(packageFolder(), "examples", "data", name);
+}
+
+function jsonLines<T>(path: string): T[] {
+  return readFileSync(path, "utf8")
+    .split("\n")
+    .filter((line) => line.trim() !== "")
+    .map((line) => JSON.parse(line) as T);
+}
+
+/** Everyday questions with the answers that the tiny base gives. */
+export function generalPairs(): GeneralPairs {
+  const rows = jsonLines<{ prompt: string; response: string; use: "replay" | "holdout" }>(exampleData("general.jsonl"));
+  const only = (use: string) => rows.filter((row) => row.use === use).map(({ prompt, response }) => ({ prompt, response }));
+  return { replay: only("replay"), holdout: only("holdout") };
+}
+
+/** Paraphrases of the example facts that no example feedback tells. */
+export function exampleQuestions(): Question[] {
+  return jsonLines<Question>(exampleData("questions.jsonl"));
+}
+
+/** Bytes of a feedback file; a clear error where it cannot be read or holds nothing. */
+export function readFeedbackFile(path: string): Buffer {
+  let content: Buffer;
+  try {
+    content = readFileSync(path);
+  } catch (cause) {
+    throw new ValidationError("input_invalid", `The feedback file ${path} cannot be read: ${(cause as Error).message}`, { cause });
+  }
+  if (content.every((byte) => byte <= 0x20)) {
+    throw new ValidationError("input_invalid", `The feedback file ${path} is empty: give one JSON object a line.`);
+  }
+  return content;
+}
+
+/** Lines of the largest domain, counted as far as lines can be read; the pipeline judges them later. */
+export function largestDomain(files: readonly Buffer[]): number {
+  const counts = new Map<string, number>();
+  for (const line of files.flatMap((file) => file.toString("utf8").split("\n"))) {
+    const domain = /"domain"\s*:\s*"([^"]*)"/.exec(line)?.[1] ?? "";
+    if (line.trim() !== "") counts.set(domain, (counts.get(domain) ?? 0) + 1);
+  }
+  return Math.max(...counts.values());
+}
