@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { sql } from "kysely";
 import { fromKysely, type JobAttempt, PgBoss } from "pg-boss";
 import { StorageError } from "../errors.js";
+import { mapDatabaseError } from "../store/index.js";
 import type { Executor, Store } from "../store/store.js";
 import type { Logger } from "../types/common.js";
 
@@ -135,16 +136,24 @@ export class JobQueue {
       openTelemetry: { enabled: false },
     });
     boss.on("error", (error) => this.#logger.warn({ error: error.message }, "the training queue reported an error"));
-    await boss.start();
-    // Changes nothing where the queue exists, and puts it into pg-boss's cache: inside a transaction nothing may ask the pool.
-    await boss.createQueue(QUEUE, {
-      retryLimit: 1000,
-      retryDelay: 0,
-      heartbeatSeconds: HEARTBEAT_SECONDS,
-      expireInSeconds: LONGEST_RUN_SECONDS,
-      retentionSeconds: LONGEST_WAIT_SECONDS,
-      deleteAfterSeconds: 3600,
-    });
+    try {
+      // Two first starts at the same time would both create the schema.
+      await this.#store.withLock("training-queue", async () => {
+        await boss.start();
+        // Changes nothing where the queue exists, and puts it into pg-boss's cache: inside a transaction nothing may ask the pool.
+        await boss.createQueue(QUEUE, {
+          retryLimit: 1000,
+          retryDelay: 0,
+          heartbeatSeconds: HEARTBEAT_SECONDS,
+          expireInSeconds: LONGEST_RUN_SECONDS,
+          retentionSeconds: LONGEST_WAIT_SECONDS,
+          deleteAfterSeconds: 3600,
+        });
+      });
+    } catch (error) {
+      await boss.stop({ graceful: false, close: false }).catch(() => {});
+      throw mapDatabaseError(error, "of the training queue");
+    }
     return boss;
   }
 }

@@ -40,9 +40,11 @@ export class RuntimeBackend implements TrainingBackend, AsyncDisposable {
       for (let restart = 0; ; restart += 1) {
         const after = await this.#begin(spec, files, resumeAfter, signal);
         try {
-          return await this.#follow(spec, after, options, (seq) => {
+          const result = await this.#follow(spec, after, options, (seq) => {
             resumeAfter = seq;
           });
+          await this.#removeFiles(files);
+          return result;
         } catch (error) {
           const isGone = ClaraError.isInstance(error) && error.code === "job_not_found";
           if (!isGone || restart >= RESTARTS) throw error;
