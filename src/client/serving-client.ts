@@ -43,6 +43,7 @@ export class ServingClient implements AsyncDisposable {
   private readonly context: GenerationContext;
   private readonly scopes = new Set<CallScope>();
   private isClosed = false;
+  private onIdle: (() => void) | null = null;
 
   constructor(options: ServingClientOptions) {
     this.options = resolveServingOptions(options);
@@ -149,12 +150,11 @@ export class ServingClient implements AsyncDisposable {
    * const down = (await clara.serving.health()).filter((endpoint) => !endpoint.ok);
    * ```
    */
-  health({ signal }: CallOptions = {}): Promise<EndpointHealth[]> {
-    return this.administer(signal, async (scope) => {
-      const health = await Promise.all(this.dispatcher.endpoints.map((endpoint) => this.healthOf(endpoint, scope)));
-      scope.throwIfOver();
-      return health;
-    });
+  async health({ signal }: CallOptions = {}): Promise<EndpointHealth[]> {
+    const health = await Promise.all(this.dispatcher.endpoints.map((endpoint) => this.healthOf(endpoint, signal)));
+    if (signal?.aborted) throw new AbortedError("The call was aborted by its signal.", { cause: signal.reason });
+    if (this.isClosed) throw new AbortedError("The serving client is closed.");
+    return health;
   }
 
   /**
@@ -175,14 +175,13 @@ export class ServingClient implements AsyncDisposable {
     await this.close();
   }
 
-  private scope(signal: AbortSignal | undefined): CallScope {
-    const scope = new CallScope({ signal, totalMs: this.options.timeouts.totalMs, onDispose: (one) => this.disposed(one) });
+  private scope(signal: AbortSignal | undefined, limit: "totalMs" | "healthMs" = "totalMs"): CallScope {
+    const ms = this.options.timeouts[limit];
+    const scope = new CallScope({ signal, limit: { ms, option: `timeouts.${limit}` }, onDispose: (one) => this.disposed(one) });
     this.scopes.add(scope);
     if (this.isClosed) scope.abort(new AbortedError("The serving client is closed."));
     return scope;
   }
-
-  private onIdle: (() => void) | null = null;
 
   private disposed(scope: CallScope): void {
     this.scopes.delete(scope);
@@ -211,25 +210,22 @@ export class ServingClient implements AsyncDisposable {
     }
   }
 
-  private async healthOf(endpoint: Endpoint, scope: CallScope): Promise<EndpointHealth> {
+  private async healthOf(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<EndpointHealth> {
     const startedAt = performance.now();
-    const settled = (error?: { code: string; message: string }): EndpointHealth => ({
-      endpoint: endpoint.name,
-      ok: error === undefined,
-      latencyMs: performance.now() - startedAt,
-      ...(error && { error }),
-    });
+    const scope = this.scope(signal, "healthMs");
+    let error: EndpointHealth["error"];
     try {
       await this.dispatcher.probe(endpoint, scope, async (attempt) => {
-        attempt.enter("answer", this.options.timeouts.healthMs);
         await this.context.engine.ping(attempt);
         attempt.finish();
       });
-      return settled();
-    } catch (error) {
-      const { code, message } = asClaraError(error);
-      return settled({ code, message });
+    } catch (reason) {
+      const { code, message } = asClaraError(reason);
+      error = { code, message };
+    } finally {
+      scope.dispose();
     }
+    return { endpoint: endpoint.name, ok: error === undefined, latencyMs: performance.now() - startedAt, ...(error && { error }) };
   }
 }
 

@@ -199,7 +199,7 @@ class Trainer {
       if (recorded.query.get("restart") !== "true" || (status !== "failed" && status !== "cancelled"))
         return { status: 200, body: existing };
     }
-    const job = new TrainerJob(spec, existing?.events.length);
+    const job = new TrainerJob(spec, existing?.toJSON().last_seq);
     this.jobs.set(spec.job_id, job);
     this.specs.push(spec);
     void job.run(this.scriptNow(), (path) => this.files.get(path));

@@ -116,6 +116,15 @@ describe("where nobody answers", () => {
     });
   });
 
+  it("health is told in time also where a provider takes forever", async () => {
+    const provider: EndpointProvider = {
+      name: "slow runtime",
+      resolve: ({ signal } = {}) => new Promise((_resolve, reject) => signal?.addEventListener("abort", () => reject(signal.reason))),
+    };
+    await using serving = new ServingClient({ engine: "runtime", endpoints: [provider], timeouts: { healthMs: 100 } });
+    expect(await serving.health()).toMatchObject([{ endpoint: "slow runtime", ok: false, error: { code: "request_timeout" } }]);
+  });
+
   it("a provider is asked before each call, so that a process that moved is found again", async () => {
     const old = await startStandInEngine();
     const moved = await startStandInEngine({ token: "secret" });

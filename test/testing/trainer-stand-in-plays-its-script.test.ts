@@ -83,4 +83,32 @@ describe("the stand-in trainer", () => {
     expect(trainer.files.get("datasets/a.jsonl")).toBe('{"a":  1}\n');
     expect(await (await fetch(`${trainer.url}/v1/files/datasets/a.jsonl`)).text()).toBe('{"a":  1}\n');
   });
+
+  it("starts a failed job again where it is asked to, with numbers that go on, and refuses another spec under its id", async () => {
+    trainer = await startStandInTrainer({ script: jobScript({ result }) });
+    trainer.setFault({ kind: "error", code: "internal", retryable: true });
+    await submit(trainer, "one");
+    expect((await events(trainer, "one")).events.map((event) => event.seq)).toEqual([1]);
+    trainer.setFault(null);
+    expect((await submit(trainer, "one")).status).toBe(200);
+    const again = (body: object) => fetch(`${trainer.url}/v1/jobs?restart=true`, { method: "POST", body: JSON.stringify(body) });
+    expect((await again({ ...spec("one"), base_model: "other" })).status).toBe(409);
+    expect((await again(spec("one"))).status).toBe(201);
+    expect((await events(trainer, "one", 1)).events.map((event) => event.seq)).toEqual([2, 3, 4]);
+    expect(trainer.job("one")).toMatchObject({ status: "completed", last_seq: 4, error: null });
+    expect(trainer.specs.length).toBe(2);
+  });
+
+  it("ends running jobs as a killed trainer does, and answers nobody while it is unreachable", async () => {
+    trainer = await startStandInTrainer({ script: jobScript({ result }) });
+    trainer.setFault({ kind: "never-ends" });
+    await submit(trainer, "one");
+    const stream = events(trainer, "one");
+    trainer.setFault({ kind: "crash" });
+    expect((await stream).events.at(-1)).toMatchObject({ type: "error", code: "internal", retryable: true });
+    trainer.setFault({ kind: "unreachable" });
+    await expect(fetch(`${trainer.url}/v1/capabilities`)).rejects.toThrow();
+    trainer.setFault(null);
+    expect(await (await fetch(`${trainer.url}/v1/capabilities`)).json()).toMatchObject({ protocol: 1, device: "cpu" });
+  });
 });
