@@ -31,13 +31,3 @@ export function runtimeSourceFolder(): string {
 export function tinyBaseModel(): string {
   return join(runtimeSourceFolder(), "models", "tiny-base");
 }
-
-/** The root folder of this package. */
-export function packageFolder(): string {
-  return dirname(runtimeSourceFolder());
-}
-
-/** The tiny base model that comes with this package: two million parameters, for tests, the demo and a first look. */
-export function tinyBaseModel(): string {
-  return join(runtimeSourceFolder(), "models", "tiny-base");
-}
