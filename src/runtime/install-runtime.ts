@@ -12,6 +12,7 @@ import { InstallProgress, type InstallStep } from "./install-progress.js";
 import { runtimeSourceFolder } from "./package-folder.js";
 import {
   cacheFolder,
+  type EnvironmentVariant,
   environmentFolder,
   interpreterOf,
   isComplete,
@@ -33,6 +34,8 @@ export interface RuntimeEnvironment {
 export interface InstallOptions extends CallOptions {
   /** `vllm` adds the vLLM engine. Default `local`. */
   engine?: RuntimeEngine;
+  /** Also what the Python tests need. Default false. */
+  dev?: boolean;
   /** Interpreter to make the environment with. Default: `CLARA_PYTHON`, then the newest of `python3.13` … `python3`. */
   python?: string;
   /** Default: `CLARA_CACHE_DIR`, or `clara-sdk` in the user's cache folder. */
@@ -65,8 +68,7 @@ export async function findRuntime(options: Omit<InstallOptions, "onProgress"> = 
     return { python: interpreterOf(given), folder: given, sourceFolder };
   }
   const python = await findPython(options);
-  const engine = options.engine ?? "local";
-  const folder = await environmentFolder(sourceFolder, python, engine, await hasNvidiaGpu(options), options.cacheFolder);
+  const folder = await environmentFolder(sourceFolder, python, await variantOf(options), options.cacheFolder);
   return isComplete(folder) ? { python: interpreterOf(folder), folder, sourceFolder } : null;
 }
 
@@ -86,10 +88,10 @@ export async function installRuntime(options: InstallOptions = {}): Promise<Runt
   progress.step("python", "looking for Python", 0);
   const sourceFolder = runtimeSourceFolder();
   const python = await findPython(options);
-  const engine = options.engine ?? "local";
-  const hasGpu = await hasNvidiaGpu(options);
+  const variant = await variantOf(options);
+  const { engine, hasGpu } = variant;
   const cache = options.cacheFolder ?? cacheFolder();
-  const folder = await environmentFolder(sourceFolder, python, engine, hasGpu, cache);
+  const folder = await environmentFolder(sourceFolder, python, variant, cache);
   const environment = { python: interpreterOf(folder), folder, sourceFolder };
   await makeFolder(dirname(folder));
   const release = await lock(folder, progress, options.signal);
@@ -106,7 +108,7 @@ export async function installRuntime(options: InstallOptions = {}): Promise<Runt
       ["-I", "-m", "pip", "install", "--disable-pip-version-check", "--quiet", `uv==${UV_VERSION}`],
       "installing uv with pip",
     );
-    await installRequirements({ environment, engine, hasGpu, cache, run, progress });
+    await installRequirements({ environment, variant, cache, run, progress });
     progress.step("check", "checking the environment", 97);
     await run(
       environment.python,
@@ -126,18 +128,21 @@ export async function installRuntime(options: InstallOptions = {}): Promise<Runt
   }
 }
 
+async function variantOf(options: InstallOptions): Promise<EnvironmentVariant> {
+  return { engine: options.engine ?? "local", hasGpu: await hasNvidiaGpu(options), isForTests: options.dev ?? false };
+}
+
 type Run = (file: string, args: string[], what: string, onLine?: (line: string) => void) => Promise<void>;
 
 async function installRequirements(parts: {
   environment: RuntimeEnvironment;
-  engine: RuntimeEngine;
-  hasGpu: boolean;
+  variant: EnvironmentVariant;
   cache: string;
   run: Run;
   progress: InstallProgress;
 }): Promise<void> {
-  const { environment, engine, hasGpu, run, progress } = parts;
-  const { requirements, overrides } = requirementFiles(environment.sourceFolder, engine, hasGpu);
+  const { environment, variant, run, progress } = parts;
+  const { requirements, overrides } = requirementFiles(environment.sourceFolder, variant);
   const install = async (extra: string[]) => {
     const args = ["-I", "-m", "uv", "pip", "install", "--python", environment.python, "--no-config"];
     if (overrides !== null) args.push("--override", overrides);
@@ -146,13 +151,13 @@ async function installRequirements(parts: {
     await run(environment.python, [...args, ...extra], "installing the requirements with uv", (line) => progress.line(line));
   };
   progress.step("packages", "installing PyTorch and the trainer", 10);
-  if (hasGpu) return install([]);
+  if (variant.hasGpu) return install([]);
   try {
     // far smaller, but on an index of its own that not everybody reaches
     await install(["--torch-backend=cpu"]);
   } catch (error) {
     if (!(error instanceof CommandError) || error.isDiskFull) throw error;
-    await checkSpace(parts.cache, NEEDED_BYTES[engine]);
+    await checkSpace(parts.cache, NEEDED_BYTES[variant.engine]);
     progress.step("packages", "PyTorch's CPU index did not answer; taking PyTorch from PyPI", 10);
     await install([]);
   }

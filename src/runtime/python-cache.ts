@@ -19,13 +19,21 @@ export function cacheFolder(environment: NodeJS.ProcessEnv = process.env): strin
   return join(environment.XDG_CACHE_HOME || join(homedir(), ".cache"), "clara-sdk");
 }
 
-/** The requirement files of an engine that this package has. */
+/** What an environment holds. */
+export interface EnvironmentVariant {
+  engine: RuntimeEngine;
+  hasGpu: boolean;
+  /** With what the Python tests need. */
+  isForTests: boolean;
+}
+
+/** The requirement files of a variant that this package has. */
 export function requirementFiles(
   sourceFolder: string,
-  engine: RuntimeEngine,
-  hasGpu: boolean,
+  { engine, hasGpu, isForTests }: EnvironmentVariant,
 ): { requirements: string[]; overrides: string | null } {
   const requirements = [join(sourceFolder, "requirements.txt")];
+  if (isForTests) requirements.push(join(sourceFolder, "requirements-dev.txt"));
   if (engine === "vllm") requirements.push(join(sourceFolder, hasGpu ? "requirements-vllm.txt" : "requirements-vllm-cpu.txt"));
   const overrides = join(sourceFolder, "overrides.txt");
   return { requirements, overrides: existsSync(overrides) ? overrides : null };
@@ -35,14 +43,13 @@ export function requirementFiles(
 export async function environmentFolder(
   sourceFolder: string,
   python: Python,
-  engine: RuntimeEngine,
-  hasGpu: boolean,
+  variant: EnvironmentVariant,
   cache: string = cacheFolder(),
 ): Promise<string> {
-  const { requirements, overrides } = requirementFiles(sourceFolder, engine, hasGpu);
+  const { requirements, overrides } = requirementFiles(sourceFolder, variant);
   const hash = createHash("sha256");
   for (const file of [...requirements, ...(overrides === null ? [] : [overrides])]) hash.update(await readFile(file)).update("\0");
-  hash.update([python.version, python.executable, python.platform, engine, hasGpu ? "gpu" : "cpu", UV_VERSION].join("\0"));
+  hash.update([python.version, python.executable, python.platform, variant.engine, variant.hasGpu ? "gpu" : "cpu", UV_VERSION].join("\0"));
   return join(cache, "python", hash.digest("hex").slice(0, 20));
 }
 
