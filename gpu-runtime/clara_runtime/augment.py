@@ -32,7 +32,7 @@ class Varier:
         answers_of_word: dict[str, set[str]] = defaultdict(set)
         count: Counter[str] = Counter()
         for text, answer in pairs:
-            for word in set(_words(text)):
+            for word in dict.fromkeys(_words(text)):  # a set's order differs from process to process
                 answers_of_word[word].add(answer)
                 count[word] += 1
         answers = len({answer for _, answer in pairs})

@@ -160,13 +160,16 @@ def test_sigterm_during_training_and_evaluation_leaves_no_adapter(root, run_apar
         assert not (root / "adapters" / "keys@v1").exists()
 
 
-def test_only_events_reach_stdout(root, make_spec) -> None:
-    process = program(root, make_spec(settings__max_steps=2))
+def test_only_events_reach_stdout_and_another_process_gives_the_same_bytes(root, tmp_path, write_data, run_train, make_spec) -> None:
+    spec = make_spec(settings__max_steps=2)
+    process = program(root, spec, env=os.environ | {"PYTHONHASHSEED": "1"})
     output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors.decode()[-2000:]
     events = [json.loads(line) for line in output.splitlines()]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert events[-1]["type"] == "result"
+    _, here = run_train(spec, write_data(tmp_path / "here"))
+    assert here[-1]["result"]["adapter_sha256"] == events[-1]["result"]["adapter_sha256"]
 
 
 def test_nobody_listening_ends_the_job(root, run_train, make_spec) -> None:
