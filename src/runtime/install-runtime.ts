@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { mkdir, rm, statfs, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { execa } from "execa";
 import lockfile from "proper-lockfile";
 import { AbortedError, ClaraError, ConfigurationError, RuntimeUnavailableError, StorageError } from "../errors.js";
 import type { CallOptions } from "../types/common.js";
@@ -21,6 +20,7 @@ import {
   requirementFiles,
   UV_VERSION,
 } from "./python-cache.js";
+import { runProgram } from "./run-program.js";
 
 /** A Python environment that holds what the runtime needs. */
 export interface RuntimeEnvironment {
@@ -46,7 +46,9 @@ export interface InstallOptions extends CallOptions {
 const NEEDED_BYTES: Record<RuntimeEngine, number> = { local: 6.5e9, vllm: 9e9 };
 /** Without PyTorch's CUDA libraries. */
 const NEEDED_BYTES_CPU_INDEX = 2.5e9;
-const LOCK_STALE_MS = 20_000;
+const LOCK_STALE_MS = 10_000;
+/** Lines of a failed command that its error shows. */
+const KEPT_LINES = 15;
 
 /**
  * The environment that `installRuntime` made for this package, or null. `CLARA_PYTHON_ENV` names one to use as it is.
@@ -175,26 +177,16 @@ class CommandError extends Error {
 function runner(folder: string, signal: AbortSignal | undefined): Run {
   return async (file, args, what, onLine) => {
     const lines: string[] = [];
-    const child = execa(file, args, {
-      reject: false,
-      stdin: "ignore",
-      all: true,
-      buffer: false,
-      env: childEnvironment({ VIRTUAL_ENV: folder, PYTHONNOUSERSITE: "1", UV_NO_PROGRESS: "1" }),
-      extendEnv: false,
-      ...(signal === undefined ? {} : { cancelSignal: signal, gracefulCancel: false }),
-    });
-    const reading = (async () => {
-      for await (const line of child.iterable({ from: "all" })) {
-        lines.push(String(line));
-        if (lines.length > 40) lines.shift();
-        onLine?.(String(line));
-      }
-    })().catch(() => {});
-    const result = await child;
-    await reading;
+    const take = (line: string) => {
+      lines.push(line);
+      if (lines.length > KEPT_LINES) lines.shift();
+      onLine?.(line);
+    };
+    const env = childEnvironment({ VIRTUAL_ENV: folder, PYTHONNOUSERSITE: "1", UV_NO_PROGRESS: "1" });
+    const exit = await runProgram({ file, args, env, signal, onLine: take, onErrorLine: take });
     if (signal?.aborted) throw new AbortedError("The installation was aborted; the next one begins anew.", { cause: signal.reason });
-    if (result.failed) throw new CommandError(what, lines.slice(-12).join("\n") || (result.shortMessage ?? "no output"));
+    if (exit.code !== 0)
+      throw new CommandError(what, lines.join("\n") || exit.spawnError?.message || `exit code ${exit.code ?? exit.signal}`);
   };
 }
 

@@ -7,6 +7,7 @@ import { AbortedError, RuntimeUnavailableError, StorageError } from "../errors.j
 import { childEnvironment, moduleArguments } from "../runtime/child-environment.js";
 import type { RuntimeEnvironment } from "../runtime/install-runtime.js";
 import { installedEnvironment, localPath } from "../runtime/local-runtime.js";
+import { type ProgramExit, runProgram } from "../runtime/run-program.js";
 import { checkedResult, EXIT_CODES, trainingError } from "../runtime/runtime-faults.js";
 import type { CallOptions, Logger } from "../types/common.js";
 import {
@@ -17,7 +18,6 @@ import {
   type RuntimeSpec,
   type TrainResult,
 } from "../types/runtime-protocol.js";
-import { type ProgramExit, runProgram } from "./run-program.js";
 import type { BackendRunOptions, TrainingBackend, TrainingFile } from "./training-backend.js";
 
 export interface LocalProcessBackendOptions {
