@@ -1,4 +1,4 @@
-import { execa } from "execa";
+import { spawn } from "node:child_process";
 
 export interface ProgramOptions {
   file: string;
@@ -28,16 +28,14 @@ const STDERR_CHARACTERS = 4000;
 
 /** Runs a program as a process group of its own and hands on what it prints, line by line. Never rejects. */
 export async function runProgram(options: ProgramOptions): Promise<ProgramExit> {
-  const child = execa(options.file, options.args, {
-    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    env: options.env,
-    extendEnv: false,
-    reject: false,
-    buffer: false,
-    detached: true,
-    stdin: "pipe",
-    stdout: "pipe",
-    stderr: "pipe",
+  const child = spawn(options.file, options.args, { cwd: options.cwd, env: options.env, detached: true, stdio: ["pipe", "pipe", "pipe"] });
+  // nothing is written to it: it only ends with this process
+  child.stdin.on("error", () => {});
+  const ended = new Promise<Pick<ProgramExit, "code" | "signal" | "spawnError">>((resolve) => {
+    child.once("error", (error) => {
+      if (child.pid === undefined) resolve({ code: null, signal: null, spawnError: error });
+    });
+    child.once("close", (code, signal) => resolve({ code, signal, spawnError: null }));
   });
   // what it started itself would hold its pipes open
   child.once("exit", () => killGroup(child.pid, "SIGKILL"));
@@ -56,12 +54,11 @@ export async function runProgram(options: ProgramOptions): Promise<ProgramExit> 
   };
   if (options.signal?.aborted) stop();
   else options.signal?.addEventListener("abort", stop, { once: true });
-  const result = await child;
+  const exit = await ended;
   clearTimeout(timer);
   options.signal?.removeEventListener("abort", stop);
   await reading;
-  const spawnError = child.pid === undefined ? ((result.cause as Error | undefined) ?? new Error(String(result.shortMessage))) : null;
-  return { code: result.exitCode ?? null, signal: result.signal ?? null, spawnError, stderr: stderr.trim() };
+  return { ...exit, stderr: stderr.trim() };
 }
 
 async function readLines(stream: NodeJS.ReadableStream, onLine: (line: string) => void): Promise<void> {
