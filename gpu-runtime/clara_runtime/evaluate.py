@@ -39,11 +39,13 @@ def read_sets(root: Path, settings: dict) -> list[dict]:
 
 def evaluate(spec: dict, context: Context) -> dict:
     """The job itself; returns the protocol's EvaluateResult, raises RuntimeFault or Cancelled."""
-    from .models import resolve_base
+    from .models import go_offline, resolve_base
 
     settings, hardware, root = spec["evaluation"], spec["hardware"], context.root
     sets = read_sets(root, settings)
     base = resolve_base(root, spec["base_model"], context.models)
+    if not base.from_hub:
+        go_offline()
     with context.phase("import"):
         import torch
 

@@ -17,6 +17,7 @@ import json
 import os
 import re
 import struct
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,7 @@ class Base:
     name: str
     folder: Path
     cache: Path | None = None
+    from_hub: bool = False
 
     @property
     def sha256(self) -> str:
@@ -66,7 +68,7 @@ def model_folders(extra: Iterable[str | os.PathLike] = ()) -> list[Path]:
 def resolve_base(root: str | os.PathLike, base_model: str, extra: Iterable[str | os.PathLike] = ()) -> Base:
     """Find a base model: a folder under the root or a model folder, the name of one there, or a hub id.
 
-    A folder turns the hub off for this process (HF_HUB_OFFLINE). Raises RuntimeFault `base_model_invalid`, or
+    Raises RuntimeFault `base_model_invalid`, or
     `path_outside_root` for a folder that is neither inside the root nor inside a model folder.
     """
     cache = Path(root).resolve() / "cache" / "base-hashes.json"
@@ -76,7 +78,7 @@ def resolve_base(root: str | os.PathLike, base_model: str, extra: Iterable[str |
     if found is None:
         if Path(base_model).is_absolute() or base_model.startswith((".", "~")) or not HUB_ID.fullmatch(base_model) or ".." in base_model:
             raise RuntimeFault("base_model_invalid", f"base model {base_model[:200]!r} is neither a folder nor a model hub id")
-        return Base(base_model, _download(base_model), cache)
+        return Base(base_model, _download(base_model), cache, from_hub=True)
     real = found.resolve()
     if not any(real == allowed or allowed in real.parents for allowed in (Path(root).resolve(), *folders)):
         raise RuntimeFault(
@@ -86,9 +88,16 @@ def resolve_base(root: str | os.PathLike, base_model: str, extra: Iterable[str |
         )
     if not (real / "config.json").is_file():
         raise RuntimeFault("base_model_invalid", f"base model {base_model!r}: {real} has no config.json")
-    os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
     weight_files(real)
     return Base(base_model, real, cache)
+
+
+def go_offline() -> None:
+    """Turn the model hub off for this process: what a folder does not hold is missing, not looked for elsewhere."""
+    os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
+    constants = sys.modules.get("huggingface_hub.constants")
+    if constants is not None:  # imported before, in a process that was forked warm
+        constants.HF_HUB_OFFLINE = True
 
 
 def _download(hub_id: str) -> Path:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 WORD = re.compile(r"\w+")
+# Answers that an item is compared with for nearness: keeps large sets from taking quadratic time.
+POOL = 1000
 
 
 @dataclass(frozen=True)
@@ -129,12 +131,13 @@ def wrong_answers(rows: list[dict], count: int) -> list[list[str]]:
     for row, group in zip(rows, groups):
         texts.setdefault(row["response"].strip(), set()).add(group)
     words = {text: frozenset(_words(text)) for text in texts}
+    pool = sorted(texts, key=lambda text: hashlib.sha256(text.encode()).digest())[:POOL]
     chosen = []
     for row, group in zip(rows, groups):
         answer = row["response"].strip()
         own = {text for text, owners in texts.items() if group in owners} | {answer}
         others = sorted(
-            (text for text in texts if text not in own),
+            (text for text in pool if text not in own),
             key=lambda text: (-_overlap(words[answer], words[text]), hashlib.sha256(f"{row['id']}\0{text}".encode()).digest()),
         )
         restated = set(_words(question(row)))
@@ -190,8 +193,8 @@ def score_answers(model, prompts: list[list[int]], answers: list[list[int]], bat
         ids, learn = ids.to(model.device), learn.to(model.device)
         logits = head.logits(model, ids, learn).float()
         targets = ids[:, 1:][learn[:, 1:]].to(logits.device)
-        log_probs = torch.log_softmax(logits, dim=-1)
-        picked = log_probs.gather(-1, targets[:, None]).squeeze(-1).double()
+        # not log_softmax: with a large vocabulary its result would double the memory
+        picked = (logits.gather(-1, targets[:, None]).squeeze(-1) - logits.logsumexp(-1)).double()
         agrees = (logits.argmax(-1) == targets).tolist()
         counts = learn.sum(1).tolist()
         for at, values, hits in zip(batch, picked.split(counts), _split(agrees, counts)):

@@ -94,7 +94,7 @@ class _Training:
     def read_data(self) -> None:
         from .data import file_hash, read_rows
         from .evaluate import read_sets
-        from .models import resolve_base
+        from .models import go_offline, resolve_base
 
         spec, root = self.spec, self.context.root
         train_path = inside(root, spec["train_path"], what="train_path", code="data_invalid")
@@ -107,6 +107,8 @@ class _Training:
             self.hashes["replay"] = file_hash(replay_path)
         self.sets = read_sets(root, spec["evaluation"]) if spec.get("evaluation") else []
         self.base = resolve_base(root, spec["base_model"], self.context.models)
+        if not self.base.from_hub:
+            go_offline()
         self.hashes["base"] = self.base.sha256
 
     def load(self) -> None:
@@ -150,7 +152,11 @@ class _Training:
         from .checkpoints import fingerprint_of, newest_whole
         from .data import Course
 
-        settings = self.spec["settings"]
+        settings = dict(self.spec["settings"])
+        context_tokens = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if context_tokens and settings["max_length"] > context_tokens:
+            self.emit.log(f"max_length {settings['max_length']} is more than the base can read; {context_tokens} is used", "warning")
+            settings["max_length"] = context_tokens
         self.course = Course(self.rows, self.replay, settings, self.spec["seed"], self.codec)
         steps = -(-len(self.course) // settings["gradient_accumulation_steps"])
         self.steps = min(steps, settings.get("max_steps") or steps)

@@ -27,7 +27,7 @@ def training_arguments(spec: dict, steps: int, output: Path, dtype: torch.dtype)
     settings, cuda = spec["settings"], torch.cuda.is_available()
     warmup = settings["warmup_steps"]
     scheduler = settings["scheduler"]
-    return SFTConfig(
+    arguments = SFTConfig(
         output_dir=str(output),
         # one item of the dataset is a whole batch of the course
         per_device_train_batch_size=1,
@@ -61,6 +61,11 @@ def training_arguments(spec: dict, steps: int, output: Path, dtype: torch.dtype)
         dataloader_pin_memory=False,
         average_tokens_across_devices=False,
     )
+    # One process trains on one GPU, or on several by device_map. transformers would take every visible one for DataParallel,
+    # which TRL refuses; the count is settled when the device is first asked for.
+    _ = arguments.device
+    arguments._n_gpu = min(1, arguments._n_gpu)
+    return arguments
 
 
 class CourseTrainer(SFTTrainer):

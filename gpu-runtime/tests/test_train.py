@@ -139,6 +139,14 @@ def test_gradient_checkpointing_and_accumulation_give_the_same_first_loss(root, 
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
+@pytest.mark.parametrize("hardware", [{"precision": "bf16"}, {"precision": "auto", "device_map": "auto", "max_memory": {"cpu": "4GB"}}])
+def test_precision_and_device_map_are_obeyed(root, run_train, make_spec, hardware) -> None:
+    spec = make_spec(settings__max_steps=2, hardware={"gradient_checkpointing": False, "threads": 1, **hardware})
+    code, events = run_train(spec, root)
+    assert code == 0, events[-1]
+    assert events[-1]["result"]["steps"] == 2
+
+
 def test_row_weights_decide_between_contradicting_answers(tmp_path, run_train, make_spec, base) -> None:
     from conftest import turn, write_rows
 

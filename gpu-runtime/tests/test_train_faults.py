@@ -97,7 +97,7 @@ def test_a_link_that_leads_outside_the_root_is_refused(root, tmp_path, run_train
 
 def test_memory_that_runs_out_is_reported_as_such(root, run_apart, make_spec) -> None:
     long = "word " * 900
-    write_rows(root / "train.jsonl", [{"id": str(at), "messages": turn(long), "response": long} for at in range(64)])
+    write_rows(root / "train.jsonl", [{"id": str(at), "messages": turn(long), "response": long[:500]} for at in range(64)])
     spec = make_spec(settings__batch_size=64, settings__max_length=4096, settings__replay_per_epoch=0, settings__augment_share=0)
 
     def limit() -> None:
