@@ -322,6 +322,8 @@ class Engine:
             self._fail(newcomers, error)
             _free_memory()
             return
+        for row in set(range(len(newcomers))) - set(alive):
+            self._leave(newcomers[row])
         batch.keep(alive)
         self._batch.join(batch)
         self._running += [newcomers[row] for row in alive]

@@ -152,7 +152,7 @@ class JobStore:
 
     def _repair(self, record: JobRecord) -> None:
         path = self.events_path(record.job_id)
-        if not path.exists():
+        if not path.is_file():
             return
         data = path.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
@@ -167,7 +167,7 @@ class JobStore:
 
     def last_event(self, record: JobRecord) -> dict[str, Any] | None:
         path = self.events_path(record.job_id)
-        if not path.exists():
+        if not path.is_file():
             return None
         last = path.read_bytes().rstrip(b"\n").rpartition(b"\n")[2]
         return json.loads(last) if last else None

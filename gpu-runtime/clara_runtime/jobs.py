@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from .app_log import log
-from .errors import EXIT_CODES, RuntimeFault
+from .errors import EXIT_CODES, RuntimeFault, fault_of
 from .http_errors import HttpError
 from .job_store import JobRecord, JobStore, process_start, seq_of
 from .launcher import JobProcess, Launcher
@@ -183,12 +183,16 @@ class JobManager:
             self._store.save(record)
             self._tell(record.job_id)
             await self._run_process(record)
-        except RuntimeFault as fault:
-            self._end_with(record, "failed", fault)
         except Exception as error:
-            log(f"job {record.job_id}: {type(error).__name__}: {error}")
-            self._end_with(record, "failed", RuntimeFault("internal", f"the runtime failed around the job: {type(error).__name__}: {error}"))
+            fault = fault_of(error)
+            log(f"job {record.job_id}: {fault.message}")
+            if not record.is_ended:
+                self._end_with(record, "failed", fault)
         finally:
+            process = self._processes.get(record.job_id)
+            if process is not None and not process.exited.done():
+                process.send_signal(signal.SIGKILL)
+                await process.exited
             self._processes.pop(record.job_id, None)
             self._occupied.discard(record.job_id)
             self._wake.set()

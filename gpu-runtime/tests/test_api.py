@@ -82,6 +82,17 @@ def test_the_api_ends_with_its_parents_stdin_and_leaves_no_process(tmp_path):
         until(lambda: not any(_alive(pid) for pid in children), "the fork server to end", 5)
 
 
+def test_the_api_ends_when_the_process_that_it_was_told_to_watch_is_gone(tmp_path):
+    watched = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with Program("api", "--root", str(tmp_path), "--cold", "--parent-pid", str(watched.pid)) as program:
+        program.expect("listening")
+        program.expect("ready")
+        assert program.process.poll() is None
+        watched.kill()
+        watched.wait()
+        assert program.process.wait(timeout=5) == 0
+
+
 def test_the_fork_server_does_not_outlive_a_killed_api(tmp_path):
     with Program("api", "--root", str(tmp_path)) as program:
         program.expect("listening")

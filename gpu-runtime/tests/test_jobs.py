@@ -241,6 +241,20 @@ def test_a_lost_fork_server_fails_its_job_and_the_next_job_runs(api, spec):
     assert api.wait(spec("2")["job_id"], "completed")
 
 
+def test_a_job_whose_events_cannot_be_stored_is_ended_and_says_that_the_disk_is_full(api, spec):
+    folder = api.root / "jobs" / spec()["job_id"]
+    folder.mkdir()
+    (folder / "events.jsonl").symlink_to("/dev/full")
+    api.post(spec(**LONG))
+    job = api.wait(spec()["job_id"], "failed")
+    assert job["error"]["code"] == "disk_full" and job["error"]["retryable"] is True
+    pid = json.loads((folder / "state.json").read_text())["pid"]
+    until(lambda: not alive(pid), "the trainer to be gone", 5)
+    assert api.client.delete(f"/v1/jobs/{job['job_id']}").status_code == 204
+    api.post(spec("next", **SHORT))
+    assert api.wait(spec("next")["job_id"], "completed")
+
+
 def test_jobs_see_no_token_and_no_foreign_environment(api, spec):
     api.post(spec(**LONG))
     pid = api.wait_for_step(spec()["job_id"])

@@ -194,6 +194,22 @@ def test_a_full_queue_is_429_with_retry_after_and_drains(served):
     assert served.chat("Hello").status_code == 200
 
 
+@pytest.mark.parametrize(("error", "status", "code"), [("OutOfMemoryError", 503, "out_of_memory"), ("RuntimeError", 500, "internal")])
+def test_a_step_that_fails_costs_its_requests_and_not_the_server(served, monkeypatch, error, status, code):
+    import builtins
+
+    import torch
+
+    before = served.chat("Hello").json()["choices"][0]["message"]
+    kind = getattr(torch, error, None) or getattr(builtins, error)
+    with monkeypatch.context() as patch:
+        patch.setattr(served.engine, "_step", lambda: (_ for _ in ()).throw(kind("no such luck")))
+        failed = served.chat("Hello")
+        assert failed.status_code == status and error_of(failed)["clara_code"] == code and error_of(failed)["retryable"] is True
+    assert served.engine.running_count == 0
+    assert served.chat("Hello").json()["choices"][0]["message"] == before
+
+
 # ------------------------------------------------------------------ aborts
 
 
@@ -251,6 +267,14 @@ def test_adapters_are_loaded_listed_used_and_unloaded_while_serving(served):
     assert gone.status_code == 404 and error_of(gone)["type"] == "NotFoundError"
     assert 'model="one"' not in served.client.get("/metrics").text
     sock.close()
+
+
+def test_an_answer_of_one_token_lets_its_adapter_go(served):
+    served.load("two", "adapters/two@v1")
+    for _ in range(3):
+        assert served.chat("Hello", "two", max_tokens=1).status_code == 200
+    assert served.engine.adapters["two"].running == 0
+    assert served.unload("two").status_code == 200
 
 
 def test_unloading_lets_running_answers_end_and_takes_no_new_ones(served):
