@@ -75,7 +75,10 @@ export class CycleRunner {
   async untilEnded(id: string, signal?: AbortSignal): Promise<LearningCycle> {
     for (;;) {
       const cycle = await this.#cycles.get(id);
-      if (cycle.endedAt !== null) return cycle;
+      if (cycle.endedAt !== null) {
+        await this.#driving.get(id); // its last news (events, the router's memory) come after its last commit
+        return cycle;
+      }
       await this.takeUpOrphans();
       await delay(POLL_MS, undefined, { signal }).catch(() => {
         throw new AbortedError(`Waiting for cycle ${id} was aborted; the cycle goes on.`, { details: { cycleId: id } });

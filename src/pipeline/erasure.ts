@@ -127,9 +127,13 @@ async function retireAdapter(
 ): Promise<ErasureReport["adapters"][number]["action"]> {
   try {
     const adapter = await router.getAdapter(adapterId, options);
+    const reason = "it learnt from a person who was erased";
     if (adapter.status === "rejected") return "already retired";
-    if (adapter.status === "active") await router.deactivateAdapter(adapterId, options);
-    await router.rejectAdapter(adapterId, "it learnt from a person who was erased", options);
+    if (router.withdrawAdapter !== undefined) await router.withdrawAdapter(adapterId, reason, options);
+    else {
+      if (adapter.status === "active") await router.deactivateAdapter(adapterId, options);
+      await router.rejectAdapter(adapterId, reason, options);
+    }
     await serving.unloadAdapter(adapterId, options).catch(() => {}); // an engine that is away holds nothing, or drops it when it is asked again
     return "retired";
   } catch (error) {

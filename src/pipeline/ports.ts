@@ -62,6 +62,8 @@ export interface RouterPort {
   activateAdapter(id: string, options?: CallOptions & { transaction?: Executor }): Promise<unknown>;
   deactivateAdapter(id: string, options?: CallOptions): Promise<unknown>;
   rejectAdapter(id: string, reason: string, options?: CallOptions): Promise<unknown>;
+  /** Withdraws a version for good: no activation, no rollback to it. Without it erasures use `rejectAdapter`. */
+  withdrawAdapter?(id: string, reason: string, options?: CallOptions): Promise<unknown>;
   /** Reads the registry again. */
   refresh?(options?: CallOptions): Promise<unknown>;
   /** Learns from a rating of a routed answer. */

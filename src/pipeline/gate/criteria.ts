@@ -50,12 +50,13 @@ export function recallCriteria(recall: SetEvidence, options: GateOptions): GateR
   return reasons;
 }
 
-/** Perplexity on held-out phrasings: necessary, never sufficient (an adapter trained on shuffled answers learns their form). */
+/** Perplexity on held-out phrasings: necessary, never sufficient (an adapter trained on shuffled answers learns their form). Worse fails; no better waits for more evidence. */
 export function perplexityCriterion(recall: SetEvidence, options: GateOptions): GateReason {
   const improvement = 1 - recall.perplexity / recall.baselinePerplexity;
   const figures = `${recall.baselinePerplexity.toFixed(3)} → ${recall.perplexity.toFixed(3)}, ${percent(improvement)} better`;
   if (improvement >= options.minPerplexityImprovement) return { criterion: "perplexity", verdict: "pass", message: figures };
-  const verdict = recall.exact.baseline >= options.ceiling && improvement > -options.minPerplexityImprovement ? "insufficient" : "fail";
+  const isWorse = improvement <= -options.minPerplexityImprovement || recall.likelihoodLoss.low > 0;
+  const verdict = isWorse ? "fail" : "insufficient";
   return { criterion: "perplexity", verdict, message: `${figures}, ${percent(options.minPerplexityImprovement)} are required` };
 }
 
