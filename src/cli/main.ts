@@ -9,12 +9,18 @@ import { doctor } from "./commands/doctor.js";
 import { feedback } from "./commands/feedback.js";
 import { runtime } from "./commands/runtime.js";
 import { worker } from "./commands/worker.js";
+import { ExitCode, guarded } from "./terminal.js";
+import { refuseUnknownOptions } from "./usage.js";
 
 const { version } = JSON.parse(readFileSync(join(packageFolder(), "package.json"), "utf8")) as { version: string };
 
-await runMain(
-  defineCommand({
-    meta: { name: "clara", version, description: "Makes an application's own language model learn from the application's users" },
-    subCommands: { demo, runtime, worker, feedback, adapters, doctor },
-  }),
-);
+const clara = defineCommand({
+  meta: { name: "clara", version, description: "Makes an application's own language model learn from the application's users" },
+  subCommands: { demo, runtime, worker, feedback, adapters, doctor },
+});
+
+await guarded(async () => {
+  refuseUnknownOptions(clara, process.argv.slice(2));
+  return ExitCode.ok;
+});
+if (process.exitCode === ExitCode.ok) await runMain(clara);

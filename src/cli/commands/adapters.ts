@@ -1,6 +1,6 @@
 import { defineCommand } from "citty";
-import Table from "cli-table3";
 import { connect, connectionArgs } from "../connection.js";
+import { table } from "../table.js";
 import { ExitCode, guarded, print } from "../terminal.js";
 
 const list = defineCommand({
@@ -12,11 +12,13 @@ const list = defineCommand({
       const adapters = await clara.router.listAdapters({ domain: args.domain }, { signal });
       print(adapters, {
         json: args.json,
-        text: () => {
-          const table = new Table({ head: ["adapter", "domain", "status", "created", "base model"] });
-          for (const adapter of adapters) table.push([adapter.id, adapter.domain, adapter.status, adapter.createdAt, adapter.baseModel]);
-          return adapters.length > 0 ? table.toString() : "No adapters yet.";
-        },
+        text: () =>
+          adapters.length === 0
+            ? "No adapters yet."
+            : table(
+                adapters.map(({ id, domain, status, createdAt, baseModel }) => [id, domain, status, createdAt, baseModel]),
+                { head: ["adapter", "domain", "status", "created", "base model"] },
+              ),
       });
       return ExitCode.ok;
     }),

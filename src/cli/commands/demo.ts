@@ -5,7 +5,7 @@ import { runDemo } from "../demo/run.js";
 import { ensureRuntime } from "../ensure-runtime.js";
 import { liveProgress } from "../progress.js";
 import { ExitCode, guarded } from "../terminal.js";
-import { usage } from "../usage.js";
+import { repeatedOption } from "../usage.js";
 
 export const demo = defineCommand({
   meta: { name: "demo", description: "Real feedback becomes a trained, gated and activated adapter, on this machine" },
@@ -18,7 +18,7 @@ export const demo = defineCommand({
   },
   run: ({ args, rawArgs }) =>
     guarded(async (signal) => {
-      const feedback = usage.repeated(rawArgs, "feedback");
+      const feedback = repeatedOption(rawArgs, "feedback");
       await ensureRuntime({ engine: args.engine, signal });
       const progress = liveProgress();
       const report = await runDemo({ feedback, keep: args.keep, trainer: args.trainer, engine: args.engine }, progress, { signal }).finally(

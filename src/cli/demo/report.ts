@@ -1,5 +1,5 @@
-import Table from "cli-table3";
 import type { CycleEvaluation, LearningCycle } from "../../types/cycle.js";
+import { table } from "../table.js";
 
 /** What `clara demo --json FILE` writes. Exact answers are shares 0..1. */
 export interface DemoReport {
@@ -78,42 +78,42 @@ export function formatReport(report: DemoReport): string {
   const perplexity = (value: number | null): string => (value === null ? "–" : value.toFixed(2));
   const change = (before: string, after: string): string => `${before} → ${after}`;
 
-  const domains = new Table({ head: ["domain", "adapter", "exact answers", "perplexity", "unseen facts (ppl)", "general exact"] });
-  for (const row of report.domains) {
-    domains.push([
+  const domains = table(
+    report.domains.map((row) => [
       row.domain,
       row.activated ? (row.adapterId ?? "–") : "not activated",
       change(share(row.exactBefore), share(row.exactAfter)),
       change(perplexity(row.perplexityBefore), perplexity(row.perplexityAfter)),
       change(perplexity(row.generalisationBefore), perplexity(row.generalisationAfter)),
       change(share(row.regressionBefore), share(row.regressionAfter)),
-    ]);
-  }
-  const facts = new Table();
-  facts.push(
-    ...(report.questions
-      ? [
-          [
-            `${report.questions.count} paraphrases never told`,
-            change(share(report.questions.exactBefore), share(report.questions.exactAfter)),
-          ],
-        ]
-      : []),
-    ["general questions", change(share(report.general.exactBefore), share(report.general.exactAfter))],
-    ["after stop and reopen", share(report.reopened.exactAfter)],
-    ["questions sent to the right model", `${report.routing.correct} of ${report.routing.total}`],
-    [
-      "feedback",
-      `${report.ledger.received} received, ${report.ledger.accepted} accepted, ${report.ledger.rejected} rejected, ` +
-        `${report.ledger.duplicates} duplicates, ${report.ledger.lost} lost, ${report.ledger.usedTwice} used twice`,
-    ],
-    ...report.rejected.map(({ domain, reasons }) => [`not promoted: ${domain}`, reasons.join("\n")]),
+    ]),
+    { head: ["domain", "adapter", "exact answers", "perplexity", "unseen facts (ppl)", "general exact"] },
   );
-  const seconds = new Table({ head: ["stage", "seconds"] });
-  for (const [stage, value] of Object.entries(report.seconds)) seconds.push([stage, value.toFixed(1)]);
+  const { ledger, questions, routing } = report;
+  const facts = table(
+    [
+      ...(questions
+        ? [[`${questions.count} paraphrases never told`, change(share(questions.exactBefore), share(questions.exactAfter))]]
+        : []),
+      ["general questions", change(share(report.general.exactBefore), share(report.general.exactAfter))],
+      ["after stop and reopen", share(report.reopened.exactAfter)],
+      ["sent to the right model", `${routing.correct} of ${routing.total} questions`],
+      [
+        "feedback",
+        `${ledger.received} received, ${ledger.accepted} accepted, ${ledger.rejected} rejected, ${ledger.duplicates} duplicates, ` +
+          `${ledger.lost} lost, ${ledger.usedTwice} used twice`,
+      ],
+      ...report.rejected.map(({ domain, reasons }) => [`not promoted: ${domain}`, reasons.map((reason) => `- ${reason}`).join("\n")]),
+    ],
+    { widths: [30, 90] },
+  );
+  const seconds = table(
+    Object.entries(report.seconds).map(([stage, value]) => [stage, value.toFixed(1)]),
+    { head: ["stage", "seconds"] },
+  );
 
   const verdict = report.learned
     ? "The assistant learned, and the spoiled feedback changed nothing."
     : `The learning did not happen as promised:\n${report.problems.map((problem) => `  - ${problem}`).join("\n")}`;
-  return [domains, facts, seconds].map(String).concat(verdict).join("\n");
+  return [domains, facts, seconds, verdict].join("\n");
 }
