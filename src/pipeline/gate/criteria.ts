@@ -72,7 +72,9 @@ export function regressionCriterion(set: SetEvidence, anchor: number | undefined
   const lessLikely = loss.difference > options.regressionLikelihoodBudget;
   if (exact.high < -options.regressionBudget && lessLikely && loss.low > 0)
     return { criterion, verdict: "fail", message: `lost ${message}` };
-  if (set.count >= options.minRecallItems && loss.low > options.regressionLikelihoodLimit)
+  // what the baseline neither answers nor finds likely, such as another domain's facts, it has not got to lose
+  const isKnown = exact.baseline >= options.informativeExact || set.baselinePerplexity < options.knownPerplexity;
+  if (isKnown && set.count >= options.minRecallItems && loss.low > options.regressionLikelihoodLimit)
     return { criterion, verdict: "fail", message: `right answers became unlikely in ${message}` };
   if (anchor !== undefined && set.count >= options.minRecallItems && lessLikely && exact.candidate < anchor - options.cumulativeBudget)
     return { criterion, verdict: "fail", message: `more than the cumulative budget below the anchor ${percent(anchor)}: ${message}` };

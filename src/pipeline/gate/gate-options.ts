@@ -18,9 +18,11 @@ export interface GateOptions {
   regressionLikelihoodBudget: number;
   /** Nats per token from which a regression set fails by likelihood alone. Default .5. */
   regressionLikelihoodLimit: number;
+  /** A regression set of which the baseline answers next to nothing exactly counts as known to it below this perplexity. Default 2. */
+  knownPerplexity: number;
   /** Exact answers (0..1) that all cycles together may lose against the frozen anchor, the base model's first evaluation. Default .25. */
   cumulativeBudget: number;
-  /** Highest ratio of perplexity on facts kept out whole, candidate to baseline, before it counts as exploded. Default 1.25. */
+  /** Highest ratio of perplexity on facts kept out whole, candidate to baseline, before it counts as exploded; the few facts come in several phrasings each, so the interval is narrower than it should be. Default 2. */
   maxGeneralisationRatio: number;
   /** Share of exact answers below which, before and after, exact answers say nothing (free text), and the choice decides. Default .1. */
   informativeExact: number;
@@ -43,8 +45,9 @@ export const GATE_DEFAULTS = Object.freeze({
   regressionLimit: 0.15,
   regressionLikelihoodBudget: 0.05,
   regressionLikelihoodLimit: 0.5,
+  knownPerplexity: 2,
   cumulativeBudget: 0.25,
-  maxGeneralisationRatio: 1.25,
+  maxGeneralisationRatio: 2,
   informativeExact: 0.1,
   minChoiceGain: 0.05,
   ceiling: 0.95,
