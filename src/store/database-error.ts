@@ -32,7 +32,7 @@ export function isConnectionError(error: unknown): boolean {
   const code = databaseErrorCode(error) ?? (error instanceof AggregateError ? databaseErrorCode(error.errors[0]) : undefined);
   return code === undefined
     ? connectionMessages.test(databaseErrorText(error))
-    : connectionErrnos.has(code) || /^(08|53|57P|58|25P03)/.test(code);
+    : connectionErrnos.has(code) || /^(08|57P|25P03|53300)/.test(code);
 }
 
 /**
@@ -73,6 +73,16 @@ export function mapDatabaseError(error: unknown, database: string): unknown {
       ...options,
       isRetryable: true,
     });
+  }
+  if (code !== undefined && code !== "53300" && /^(53|58)\w{3}$/.test(code)) {
+    return new StorageError(
+      "store_unavailable",
+      `Database ${database} lacks something it needs: ${text}. See its log, then repeat the call.`,
+      {
+        ...options,
+        isRetryable: true,
+      },
+    );
   }
   if (!isConnectionError(error)) return error;
   return new StorageError(

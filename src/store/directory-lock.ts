@@ -1,4 +1,4 @@
-import { rmdirSync } from "node:fs";
+import { existsSync, rmdirSync } from "node:fs";
 import { readFile, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
@@ -44,16 +44,22 @@ export async function lockDirectory(
     if (options.signal?.aborted) throw new AbortedError("Opening the store was aborted.", { cause: options.signal.reason });
     const holder = await readHolder(holderPath);
     const state = holder === null ? "unknown" : await stateOf(holder);
-    if (holder !== null && state === "alive") throw lockedError(folder, holder);
+    if (holder !== null && state === "alive" && existsSync(lockPath)) throw lockedError(folder, holder);
     if (holder !== null && state === "dead") await breakLock(lockPath, holderPath, holder);
+    let onLost = options.onLost;
     try {
       const release = await lockfile.lock(folder, {
         lockfilePath: lockPath,
         stale: STALE_MS,
         update: UPDATE_MS,
-        onCompromised: options.onLost,
+        onCompromised: (error) => onLost(error),
       });
-      return await holdLock(lockPath, holderPath, release);
+      const held = await holdLock(lockPath, holderPath, release);
+      onLost = (error) => {
+        held.lose();
+        options.onLost(error);
+      };
+      return held;
     } catch (error) {
       if ((error as { code?: unknown }).code !== "ELOCKED") throw error;
       if (Date.now() > deadline) throw lockedError(folder, await readHolder(holderPath));
@@ -62,7 +68,7 @@ export async function lockDirectory(
   }
 }
 
-async function holdLock(lockPath: string, holderPath: string, release: () => Promise<void>): Promise<DirectoryLock> {
+async function holdLock(lockPath: string, holderPath: string, release: () => Promise<void>): Promise<DirectoryLock & { lose(): void }> {
   const [space, start] = await Promise.all([processSpace(), processStart(process.pid)]);
   const holder: LockHolder = { pid: process.pid, host: hostname(), since: new Date().toISOString(), space, start };
   await writeFile(holderPath, `${JSON.stringify(holder)}\n`, { mode: 0o600 });
@@ -75,8 +81,15 @@ async function holdLock(lockPath: string, holderPath: string, release: () => Pro
     }
   };
   process.once("exit", onExit);
+  let isLost = false;
   return {
+    lose: () => {
+      isLost = true;
+      process.off("exit", onExit);
+    },
     release: async () => {
+      // What lies there now is another holder's.
+      if (isLost) return;
       process.off("exit", onExit);
       await rm(holderPath, { force: true });
       await release();

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rename, rm, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { AbortedError, ClaraError, ConfigurationError, StorageError } from "../errors.js";
 import { databaseErrorCode, databaseErrorText } from "./database-error.js";
@@ -17,8 +18,13 @@ const MAX_SOCKET_PATH_BYTES = process.platform === "darwin" ? 103 : 107;
 /** Connections take turns: more only queue. */
 const POOL_SIZE = 8;
 
+/** Default of `closeTimeoutMs`. */
+const CLOSE_TIMEOUT_MS = 60_000;
 /** One segment of the write-ahead log: with less space than this the engine cannot go on. */
 const ENGINE_NEEDS_BYTES = 16 * 1024 * 1024;
+
+/** How long after its connections an engine that broke may take to end, in milliseconds. */
+const ENDING_MS = 1000;
 
 /** The embedded database while it is open. */
 export interface EmbeddedDatabase {
@@ -27,6 +33,8 @@ export interface EmbeddedDatabase {
   journal: FileJournal;
   /** Drops what the journal holds and the data files have. */
   checkpoint(): Promise<void>;
+  /** Why the engine ended, where it has or is about to; null where it runs. */
+  failure(): Promise<StorageError | null>;
   close(): Promise<void>;
 }
 
@@ -38,6 +46,10 @@ export interface EmbeddedOptions {
   signal?: AbortSignal | undefined;
   /** A transaction idle this long while others wait is cut off; default 60 s. */
   idleInTransactionMs?: number | undefined;
+  /** An engine that does not shut down in this time is ended; default 60 s. */
+  closeTimeoutMs?: number | undefined;
+  /** A checkpoint beside the work failed: the journal stays longer. */
+  onCheckpointError?: ((error: unknown) => void) | undefined;
   /** `tcp` even where there are Unix sockets. */
   transport?: "unix" | "tcp" | undefined;
 }
@@ -53,10 +65,12 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDa
   let lock: DirectoryLock | null = null;
   let socketFolder: string | null = null;
   let journal: FileJournal | null = null;
+  let isLost = false;
   const cleanUp = async () => {
     await thread?.kill();
     await journal?.close();
-    if (socketFolder !== null) await rm(socketFolder, { recursive: true, force: true });
+    // After a lost lock the folder beside the data is the new holder's.
+    if (socketFolder !== null && !isLost) await rm(socketFolder, { recursive: true, force: true });
     await lock?.release();
     lock = null;
   };
@@ -65,22 +79,30 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDa
       signal: options.signal,
       onLost: (error) => {
         // Whoever took the folder now writes to it: stop at once, without a clean shutdown.
+        isLost = true;
         void thread?.kill();
         options.onFailure(lostLock(dataDir, error));
       },
     });
-    journal = await FileJournal.open({ folder: join(dataDir, "journal"), onSegmentFull: () => void checkpoint().catch(() => {}) });
+    journal = await FileJournal.open({
+      folder: join(dataDir, "journal"),
+      onSegmentFull: () => void checkpoint().catch((error: unknown) => options.onCheckpointError?.(error)),
+    });
     const folder = join(dataDir, "database");
     await prepareFolder(folder, options.signal);
     const place = await choosePlace(dataDir, options.transport);
     socketFolder = place.folder;
-    const startedThread = new PgliteProcess({ folder, address: place.address, idleInTransactionMs: options.idleInTransactionMs ?? 60_000 });
+    const startedThread = new PgliteProcess(
+      { folder, address: place.address, idleInTransactionMs: options.idleInTransactionMs ?? 60_000 },
+      { answerTimeoutMs: options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS },
+    );
     thread = startedThread;
     const port = await abortable(startedThread.ready(), options.signal).catch(async (error: unknown) => {
       throw await startError(folder, error);
     });
-    void startedThread.ended.then(async (failure) => {
-      if (failure !== null) options.onFailure(await brokenError(folder, failure));
+    const failure = startedThread.ended.then((error) => (error === null ? null : brokenError(folder, error)));
+    void failure.then((error) => {
+      if (error !== null) options.onFailure(error);
     });
     const pool = new pg.Pool({ ...place.client(port), user: "postgres", database: "postgres", max: POOL_SIZE, allowExitOnIdle: true });
     pool.on("connect", (client) => client.on("error", () => {}));
@@ -91,12 +113,16 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDa
       pool,
       journal,
       checkpoint,
+      failure: () => Promise.race([failure, delay(ENDING_MS, null, { ref: false })]),
       close: async () => {
         try {
           await pool.end();
+          if (isLost) return;
           await openJournal.checkpoint(() => startedThread.close());
           // The journal keeps what has no reader yet, and then closes nothing.
           await startedThread.close();
+        } catch (error) {
+          throw ClaraError.isInstance(error) ? error : await brokenError(folder, error as Error);
         } finally {
           await cleanUp();
         }
@@ -136,7 +162,7 @@ async function prepareFolder(folder: string, signal: AbortSignal | undefined): P
   }
   if (existsSync(folder) || (await copyTemplate(folder))) return;
   const half = `${folder}.${randomUUID()}`;
-  const thread = new PgliteProcess({ folder: half, address: null, idleInTransactionMs: 0 });
+  const thread = new PgliteProcess({ folder: half, address: null, idleInTransactionMs: 0 }, { answerTimeoutMs: CLOSE_TIMEOUT_MS });
   try {
     await abortable(thread.ready(), signal);
     await thread.close();

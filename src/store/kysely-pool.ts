@@ -18,7 +18,11 @@ export class KyselyPool implements PostgresPool {
   readonly Client: PostgresPool["Client"];
   readonly options: object;
 
-  constructor(pool: pg.Pool, database: string) {
+  readonly #explain: () => Promise<StorageError | null>;
+
+  /** `explain` says why connections break, where the database itself is known to have ended. */
+  constructor(pool: pg.Pool, database: string, explain: () => Promise<StorageError | null> = async () => null) {
+    this.#explain = explain;
     this.#pool = pool;
     this.database = database;
     this.Client = (pool as unknown as { Client: PostgresPool["Client"] }).Client;
@@ -37,7 +41,7 @@ export class KyselyPool implements PostgresPool {
     try {
       client = await this.#pool.connect();
     } catch (error) {
-      throw this.failure ?? mapDatabaseError(error, this.database);
+      throw await this.#map(error);
     }
     let isBroken = false;
     // A connection that breaks between two statements would otherwise end the whole process.
@@ -52,7 +56,7 @@ export class KyselyPool implements PostgresPool {
           : client.query(statement as pg.QueryConfig));
       } catch (error) {
         isBroken ||= isConnectionError(error);
-        throw this.failure ?? mapDatabaseError(error, this.database);
+        throw await this.#map(error);
       }
     };
     const release = (destroy?: boolean) => {
@@ -62,6 +66,11 @@ export class KyselyPool implements PostgresPool {
     };
     const { processID } = client as unknown as { processID?: number };
     return { query, processID, release } as unknown as PostgresPoolClient;
+  }
+
+  async #map(error: unknown): Promise<unknown> {
+    if (!isConnectionError(error)) return mapDatabaseError(error, this.database);
+    return this.failure ?? (await this.#explain()) ?? mapDatabaseError(error, this.database);
   }
 
   async end(): Promise<void> {

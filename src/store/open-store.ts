@@ -50,6 +50,7 @@ async function openInFolder(dataDir: string, { logger, signal }: OpenOptions): P
   const embedded = await openEmbedded({
     dataDir,
     signal,
+    onCheckpointError: (error) => logger?.warn({ error: String(error) }, "the journal could not be shortened; it is tried again"),
     onFailure: (error) => {
       failure ??= error;
       if (kyselyPool !== null) kyselyPool.failure = failure;
@@ -57,7 +58,7 @@ async function openInFolder(dataDir: string, { logger, signal }: OpenOptions): P
     },
   });
   const name = `in ${embedded.dataDir}`;
-  kyselyPool = new KyselyPool(embedded.pool, name);
+  kyselyPool = new KyselyPool(embedded.pool, name, embedded.failure);
   kyselyPool.failure = failure;
   const store = new OpenStore({
     kind: "embedded",

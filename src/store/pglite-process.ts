@@ -14,7 +14,10 @@ export class PgliteProcess {
   #isClosing = false;
   #closing: Promise<void> | null = null;
 
-  constructor(data: PgliteWorkerData) {
+  readonly #answerTimeoutMs: number;
+
+  constructor(data: PgliteWorkerData, options: { answerTimeoutMs: number }) {
+    this.#answerTimeoutMs = options.answerTimeoutMs;
     const { url, execArgv } = workerEntry();
     this.#worker = new Worker(url, { workerData: data, execArgv, stderr: false });
     let becomeReady: (port: number) => void = () => {};
@@ -89,13 +92,17 @@ export class PgliteProcess {
 
   async #ask(kind: PgliteWorkerRequest["kind"], reply: PgliteWorkerMessage["kind"]): Promise<void> {
     this.#worker.ref();
+    let timer: NodeJS.Timeout | undefined;
     try {
       const { error } = await new Promise<{ error?: string }>((resolve) => {
         this.#replies.set(reply, resolve);
+        // An engine that broke in the middle of a write may wait for itself.
+        timer = setTimeout(() => resolve({ error: `no answer in ${this.#answerTimeoutMs / 1000} s` }), this.#answerTimeoutMs);
         this.#worker.postMessage({ kind } satisfies PgliteWorkerRequest);
       });
-      if (error !== undefined) throw new StorageError("store_unavailable", `The embedded database could not ${kind}: ${error}.`);
+      if (error !== undefined) throw new Error(`it could not ${kind}: ${error}`);
     } finally {
+      clearTimeout(timer);
       this.#worker.unref();
     }
   }

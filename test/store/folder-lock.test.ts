@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
+import { sql } from "kysely";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openStore } from "../../src/store/index.js";
 import { runTs } from "../setup/index.js";
@@ -49,6 +50,34 @@ describe("the lock of an embedded store", () => {
     const store = await openStore({ database });
     expect((await store.pool.query("select 1 as one")).rows).toEqual([{ one: 1 }]);
     await store.close();
+  });
+
+  it("goes to exactly one of many that find its holder dead", async () => {
+    const holder = runTs(child, [JSON.stringify(database), "hold"]);
+    await holder.waitFor("open");
+    holder.child.kill("SIGKILL");
+    await holder.ended;
+
+    const rivals = Array.from({ length: 4 }, () => runTs(child, [JSON.stringify(database), "hold"]));
+    const answers = await Promise.all(rivals.map(async (rival) => (await rival.nextLine()).split(" ").slice(0, 2).join(" ")));
+    const winners = rivals.filter(({ child: { pid } }) => answers.includes(`open ${pid}`));
+    expect(winners).toHaveLength(1);
+    expect(answers.filter((answer) => answer === "error store_locked")).toHaveLength(3);
+    for (const { child: winner } of winners) winner.stdin?.end();
+    await Promise.all(rivals.map(({ ended }) => ended));
+  });
+
+  it("that is taken away stops the store, instead of letting two write", async () => {
+    const messages: string[] = [];
+    const ignore = () => {};
+    const logger = { debug: ignore, info: ignore, warn: ignore, error: (_data: object, message = "") => void messages.push(message) };
+    const store = await openStore({ database, logger });
+    await rm(join(database.dataDir, "lock"), { recursive: true });
+    await expect.poll(() => messages, { timeout: 10_000 }).toEqual([expect.stringContaining("was lost")]);
+    await expect(sql`select 1`.execute(store.db)).rejects.toMatchObject({ code: "store_locked" });
+    await store.close();
+    const again = await openStore({ database });
+    await again.close();
   });
 
   it("is given back by a process that leaves without closing, which does not hang", async () => {
