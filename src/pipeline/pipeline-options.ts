@@ -97,7 +97,7 @@ export type ResolvedPipelineOptions = Readonly<
 >;
 
 /** The defaults of when cycles start. */
-export const TRIGGER_DEFAULTS = Object.freeze({
+export const TRIGGER_DEFAULTS: Readonly<TriggerOptions> = Object.freeze({
   size: 50,
   timeSeconds: 300,
   minSamples: 10,
@@ -107,7 +107,7 @@ export const TRIGGER_DEFAULTS = Object.freeze({
   cooldownMs: 10_000,
   debounceMs: 500,
   intervalMs: 1_000,
-}) satisfies TriggerOptions;
+});
 
 /** Fills in the defaults and refuses what cannot work. */
 export function resolvePipelineOptions(options: PipelineOptions = {}): ResolvedPipelineOptions {

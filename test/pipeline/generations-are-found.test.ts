@@ -1,0 +1,109 @@
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { GenerationLog } from "../../src/pipeline/index.js";
+import type { Store } from "../../src/store/index.js";
+import type { RecordedGeneration } from "../../src/types/generation.js";
+import { describeEachStore } from "../setup/index.js";
+import { buildRooms } from "./support/rooms.js";
+
+const generation = (id: string): RecordedGeneration => ({
+  id,
+  text: "The caretaker is Mrs Moreau.",
+  prompt: "Who is the caretaker of the belfry?",
+  messages: [],
+  adapterId: "building@v1",
+  routingConfidence: 0.9,
+  routing: { id: "decision-1", adapterId: "building@v1", confidence: 0.9, strategy: "domain", domain: "building", candidates: [] },
+  usage: { promptTokens: 3, completionTokens: 4 },
+  finishReason: "stop",
+  model: "base",
+  endpoint: "here",
+  latencyMs: 3,
+  subjectId: "user-9",
+  createdAt: new Date().toISOString(),
+});
+
+describeEachStore("the generation log", (harness) => {
+  let store: Store;
+  beforeAll(async () => {
+    store = await harness.open();
+  });
+  afterAll(async () => {
+    await store.close();
+  });
+
+  it("finds a generation at once, and after it is written", async () => {
+    const log = new GenerationLog({ store, batchMs: 10_000 });
+    log.record(generation("log-1"));
+    const expected = {
+      id: "log-1",
+      prompt: "Who is the caretaker of the belfry?",
+      domain: "building",
+      decisionId: "decision-1",
+      subjectId: "user-9",
+    };
+    expect(await log.find("log-1")).toMatchObject(expected);
+    await log.flush();
+    expect(await new GenerationLog({ store }).find("log-1")).toMatchObject(expected);
+    expect(await log.find("unknown")).toBeNull();
+    await log.close();
+  });
+
+  it("writes behind by itself, a thousand in a few batches", async () => {
+    const log = new GenerationLog({ store, batchMs: 20 });
+    for (let index = 0; index < 1000; index++) log.record(generation(`log-many-${index}`));
+    const written = async () =>
+      Number(
+        (
+          await store.db
+            .selectFrom("generations")
+            .select(({ fn }) => fn.countAll<string>().as("count"))
+            .where("id", "like", "log-many-%")
+            .executeTakeFirstOrThrow()
+        ).count,
+      );
+    await expect.poll(written, { timeout: 10_000 }).toBe(1000);
+    await log.close();
+  });
+
+  it("keeps no texts where only hashes are wanted, and checks those that feedback brings", async () => {
+    const log = new GenerationLog({ store, texts: "hash" });
+    log.record(generation("log-hash"));
+    await log.close();
+    const row = await store.db.selectFrom("generations").selectAll().where("id", "=", "log-hash").executeTakeFirstOrThrow();
+    expect(row).toMatchObject({ prompt: null, response: null, text_hash: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    const { pipeline } = buildRooms(store);
+    await expect(pipeline.addFeedback({ generationId: "log-hash", rating: 1 })).rejects.toMatchObject({ code: "feedback_invalid" });
+    const texts = { prompt: generation("x").prompt, response: generation("x").text };
+    await expect(pipeline.addFeedback({ generationId: "log-hash", rating: 1, ...texts, response: "Forged." })).rejects.toMatchObject({
+      code: "feedback_invalid",
+    });
+    expect((await pipeline.addFeedback({ generationId: "log-hash", rating: 1, ...texts })).status).toBe("accepted");
+  });
+
+  it("never blocks or throws, drops the oldest past its limit, and writes the rest when the database is back", async () => {
+    const warnings: string[] = [];
+    const record = (_data: object, message?: string) => void warnings.push(message ?? "");
+    const log = new GenerationLog({
+      store,
+      batchMs: 5,
+      maxPending: 3,
+      logger: { debug: record, info: record, warn: record, error: record },
+    });
+    for (let index = 0; index < 5; index++) log.record(generation(`log-full-${index}`));
+    expect(await log.find("log-full-0")).toBeNull();
+    expect(await log.find("log-full-4")).not.toBeNull();
+    expect(warnings).toHaveLength(1);
+    await log.close();
+  });
+
+  it("forgets a person", async () => {
+    const log = new GenerationLog({ store });
+    log.record({ ...generation("log-erase-1"), subjectId: "erased" });
+    await log.flush();
+    log.record({ ...generation("log-erase-2"), subjectId: "erased" });
+    expect(await log.eraseSubject("erased")).toBe(1);
+    await log.flush();
+    expect(await log.find("log-erase-1")).toBeNull();
+    expect(await log.find("log-erase-2")).toBeNull();
+  });
+});
