@@ -6,12 +6,11 @@ import { DatasetManager } from "./datasets/index.js";
 import { LexicalEmbedder } from "./embedders/index.js";
 import { ConfigurationError } from "./errors.js";
 import { ContinuousLearningPipeline, GenerationLog, type PipelineOptions } from "./pipeline/index.js";
-import { AdapterRouter, SqlAdapterRegistry } from "./router/index.js";
+import { AdapterRouter, type RouterSettingsInput, SqlAdapterRegistry } from "./router/index.js";
 import { LocalRuntime, RemoteRuntime, type RuntimeEnvironment, tinyBaseModel } from "./runtime/index.js";
 import { openStore, type Store } from "./store/index.js";
 import { RuntimeBackend, TrainingClient, type TrainingDefaults } from "./training/index.js";
 import type { CallOptions, Embedder, EndpointProvider, Logger } from "./types/common.js";
-import type { RouterSettings } from "./types/routing.js";
 
 /** Where training runs. */
 export type RuntimeOptions =
@@ -37,7 +36,7 @@ export interface ClaraOptions {
   >;
   /** Vectors for search and routing. Default: a lexical embedder that needs no model. */
   embedder?: Embedder;
-  router?: Partial<RouterSettings>;
+  router?: RouterSettingsInput;
   pipeline?: Partial<PipelineOptions>;
   training?: TrainingDefaults;
   /** Whether this process takes training jobs. Default true; false where `clara worker` does. */
@@ -103,6 +102,7 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
 
     const registry = new SqlAdapterRegistry({ store });
     const router = new AdapterRouter({ registry, embedder, settings: options.router, logger });
+    closers.unshift(() => router.close());
     const datasets = new DatasetManager({ store, embedder, logger });
     const generations = new GenerationLog({ store, logger });
     closers.unshift(() => generations.close());

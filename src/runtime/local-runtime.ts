@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { resolve as resolvePath } from "node:path";
 import { ConfigurationError, RuntimeUnavailableError } from "../errors.js";
 import type { CallOptions, Endpoint, EndpointProvider, Logger } from "../types/common.js";
@@ -94,9 +95,21 @@ export class LocalRuntime implements EndpointProvider, AsyncDisposable {
       file: environment.python,
       args: moduleArguments(environment.sourceFolder, "clara_runtime.api", [...own, ...serve, ...allowed, ...passed, ...args]),
       cwd: folder,
-      env: childEnvironment({ PYTHONUNBUFFERED: "1", ...env, CLARA_RUNTIME_TOKEN: this.#token }),
+      env: childEnvironment({ ...sharedCores(), PYTHONUNBUFFERED: "1", ...env, CLARA_RUNTIME_TOKEN: this.#token }),
     };
   }
+}
+
+/**
+ * Without a GPU the model that answers and the trainers share the cores: threads that spin while they wait would starve one
+ * another, so answers get half of the cores and nobody spins. The caller's own settings win.
+ */
+function sharedCores(): Record<string, string> {
+  const { OMP_NUM_THREADS, OMP_WAIT_POLICY } = process.env;
+  return {
+    OMP_NUM_THREADS: OMP_NUM_THREADS ?? String(Math.max(1, Math.floor(availableParallelism() / 2))),
+    OMP_WAIT_POLICY: OMP_WAIT_POLICY ?? "PASSIVE",
+  };
 }
 
 /** The installed environment, or the error that says how to install it. */

@@ -5,7 +5,7 @@ import { type EvaluateSpec, type EvaluationSetKind, PROTOCOL_VERSION, type Train
 import type { DatasetSource } from "./client-options.js";
 import { CHECKPOINTS_KEPT, EVALUATION_DEFAULTS, TRAINER_DEFAULTS } from "./trainer-defaults.js";
 import type { TrainingFile } from "./training-backend.js";
-import { evaluationRow, jsonLines, type PromptPair, replayRow, trainingRow } from "./training-files.js";
+import { evaluationRow, jsonLines, type PromptPair, replayRow, trainingLines } from "./training-files.js";
 
 /** What a training job asks for, as its row keeps it. */
 export interface TrainRequest {
@@ -18,6 +18,7 @@ export interface TrainRequest {
   overrides: TrainingOverrides;
   initAdapterPath?: string | undefined;
   replay?: readonly PromptPair[] | undefined;
+  rehearsal?: readonly PromptPair[] | undefined;
   regression?: readonly { name: string; items: readonly PromptPair[] }[] | undefined;
   /** Undefined = no evaluation. */
   baselineAdapterPath?: string | null | undefined;
@@ -71,7 +72,7 @@ export async function buildTrainSpec(
   const chosen = { ...defaults, ...request.overrides };
   const folder = `datasets/${request.jobId}`;
   const items = (split: SplitName) => datasets.items(request.datasetId, { split, ...options });
-  const files: TrainingFile[] = [{ path: `${folder}/train.jsonl`, content: jsonLines(items("train"), trainingRow) }];
+  const files: TrainingFile[] = [{ path: `${folder}/train.jsonl`, content: trainingLines(items("train"), request.rehearsal ?? []) }];
 
   let replayPath: string | undefined;
   if (request.replay !== undefined && request.replay.length > 0) {

@@ -1,46 +1,20 @@
 import { randomUUID } from "node:crypto";
-import type { z } from "zod";
-import {
-  AbortedError,
-  ClaraError,
-  type ClaraErrorCode,
-  ConfigurationError,
-  ConflictError,
-  NotFoundError,
-  TrainingError,
-  ValidationError,
-} from "../errors.js";
+import { AbortedError, type ClaraErrorCode, ConfigurationError, TrainingError, ValidationError } from "../errors.js";
 import type { Executor } from "../store/store.js";
 import type { CallOptions } from "../types/common.js";
-import { type JobEvent, JobInput, type JobStatus, type TrainerType, type TrainingJob } from "../types/job.js";
+import type { JobEvent, JobInput, TrainingJob } from "../types/job.js";
 import type { EvaluatedModel } from "../types/runtime-protocol.js";
-import { assertTrainable, type EvaluateRequest, type EvaluationSetInput, type TrainRequest } from "./build-spec.js";
+import { throwIfAborted } from "./abort.js";
+import type { EvaluateRequest, EvaluationSetInput } from "./build-spec.js";
 import { type ResolvedTrainingOptions, resolveTrainingOptions, type TrainingClientOptions } from "./client-options.js";
-import { appendEvents, statusEvent } from "./job-events.js";
-import { JobNotifier, notifyOthers } from "./job-notifier.js";
+import { createJob, insertJob } from "./create-job.js";
+import { endJob, requeueJob } from "./job-control.js";
+import { countJobs, findJob, type JobFilter, listJobs } from "./job-list.js";
+import { JobNotifier } from "./job-notifier.js";
 import { JobQueue } from "./job-queue.js";
-import { changeJob, FRESH_RUN, type JobRow, lockJob, takeVersion } from "./job-records.js";
-import { isTerminal } from "./job-state.js";
-import { jobView, VIEW_COLUMNS } from "./job-view.js";
+import type { RunContext } from "./run-job.js";
 import { TrainingWorker } from "./training-worker.js";
 import { jobNotFound, watchJob } from "./watch-job.js";
-
-/** Which jobs to list; every field narrows. */
-export interface JobFilter {
-  status?: JobStatus | readonly JobStatus[];
-  trainer?: TrainerType;
-  configName?: string;
-  datasetId?: string;
-  createdBy?: string;
-  /** 1..1000, default 100. */
-  limit?: number;
-  /** Default 0. */
-  offset?: number;
-}
-
-/** How long `cancelJob` and `pauseJob` wait for the worker to obey before they answer all the same. */
-const OBEY_LIMIT_MS = 10_000;
-const SMALLEST_DATASET = 2;
 
 /**
  * Training jobs in the database: created here, run by a worker of any process that has a back end, watched from anywhere.
@@ -56,6 +30,7 @@ export class TrainingClient implements AsyncDisposable {
   readonly #options: ResolvedTrainingOptions;
   readonly #queue: JobQueue;
   readonly #notifier: JobNotifier;
+  readonly #context: RunContext;
   readonly #worker: TrainingWorker;
   readonly #closing = new AbortController();
 
@@ -63,7 +38,8 @@ export class TrainingClient implements AsyncDisposable {
     this.#options = resolveTrainingOptions(options);
     this.#queue = new JobQueue(options.store, this.#options.logger);
     this.#notifier = new JobNotifier(options.store, this.#options.logger);
-    this.#worker = new TrainingWorker({ options: this.#options, queue: this.#queue, notifier: this.#notifier });
+    this.#context = { options: this.#options, queue: this.#queue, notifier: this.#notifier };
+    this.#worker = new TrainingWorker(this.#context);
   }
 
   /**
@@ -75,60 +51,7 @@ export class TrainingClient implements AsyncDisposable {
    * ```
    */
   async createJob(input: JobInput, options: CallOptions & { transaction?: Executor } = {}): Promise<TrainingJob> {
-    const signal = this.#signal(options.signal);
-    const job = this.#parse(input);
-    assertTrainable({ trainer: job.trainer, initAdapterPath: job.initAdapterPath });
-    const known = await this.#byKey(job.idempotencyKey);
-    if (known !== null) return known;
-    await this.#checkDataset(job.datasetId, signal);
-    await this.#queue.start();
-    throwIfAborted(signal, "createJob");
-
-    const id = randomUUID();
-    const write = async (executor: Executor): Promise<TrainingJob | null> => {
-      const version = await takeVersion(executor, job.configName);
-      const adapterName = `${job.configName}@v${version}`;
-      const { defaults, baseModel } = this.#options;
-      const request: TrainRequest = {
-        jobId: id,
-        datasetId: job.datasetId,
-        trainer: job.trainer,
-        adapterName,
-        baseModel,
-        overrides: { checkpointEverySteps: defaults.checkpointEverySteps, ...defaults.overrides, ...job.overrides },
-        initAdapterPath: job.initAdapterPath,
-        replay: job.replay,
-        regression: job.regression,
-        baselineAdapterPath: job.baselineAdapterPath,
-      };
-      const row = await this.#insert(executor, {
-        id,
-        kind: "train",
-        dataset_id: job.datasetId,
-        config_name: job.configName,
-        version,
-        adapter_name: adapterName,
-        trainer: job.trainer,
-        priority: job.priority,
-        idempotency_key: job.idempotencyKey ?? null,
-        created_by: job.createdBy ?? null,
-        input: JSON.stringify(request),
-      });
-      return row === null ? null : jobView(row);
-    };
-    const created =
-      options.transaction === undefined ? await this.#options.store.db.transaction().execute(write) : await write(options.transaction);
-    this.#notifier.notify(id);
-    if (created !== null) return created;
-    // another call with the same key was first
-    const first = await this.#byKey(job.idempotencyKey, options.transaction);
-    if (first === null)
-      throw new ConflictError(
-        "job_state_conflict",
-        `Another job with the idempotency key ${job.idempotencyKey} is just being created: try again.`,
-        { isRetryable: true },
-      );
-    return first;
+    return createJob(this.#context, input, { signal: this.#signal(options.signal), transaction: options.transaction });
   }
 
   /**
@@ -141,9 +64,7 @@ export class TrainingClient implements AsyncDisposable {
    */
   async getJob(id: string, options: CallOptions = {}): Promise<TrainingJob> {
     throwIfAborted(options.signal, "getJob");
-    const row = await this.#visible().where("id", "=", id).executeTakeFirst();
-    if (row === undefined) throw jobNotFound(id);
-    return jobView(row);
+    return findJob(this.#options.store.db, id, "train");
   }
 
   /**
@@ -155,13 +76,7 @@ export class TrainingClient implements AsyncDisposable {
    */
   async listJobs(filter: JobFilter = {}, options: CallOptions = {}): Promise<TrainingJob[]> {
     throwIfAborted(options.signal, "listJobs");
-    const limit = filter.limit ?? 100;
-    const offset = filter.offset ?? 0;
-    if (!Number.isInteger(limit) || limit < 1 || limit > 1000 || !Number.isInteger(offset) || offset < 0) {
-      throw new ValidationError("input_invalid", "limit must be 1..1000 and offset 0 or more.", { details: { limit, offset } });
-    }
-    const rows = await this.#filtered(filter).orderBy("created_at", "desc").orderBy("id").limit(limit).offset(offset).execute();
-    return rows.map(jobView);
+    return listJobs(this.#options.store.db, filter);
   }
 
   /**
@@ -173,11 +88,7 @@ export class TrainingClient implements AsyncDisposable {
    */
   async countJobs(filter: JobFilter = {}, options: CallOptions = {}): Promise<number> {
     throwIfAborted(options.signal, "countJobs");
-    const { count } = await this.#filtered(filter)
-      .clearSelect()
-      .select((expression) => expression.fn.countAll().as("count"))
-      .executeTakeFirstOrThrow();
-    return Number(count);
+    return countJobs(this.#options.store.db, filter);
   }
 
   /**
@@ -190,7 +101,7 @@ export class TrainingClient implements AsyncDisposable {
    * ```
    */
   async cancelJob(id: string, options: CallOptions = {}): Promise<TrainingJob> {
-    return this.#end(id, "cancel", options.signal);
+    return endJob(this.#context, id, "cancel", this.#signal(options.signal));
   }
 
   /**
@@ -202,7 +113,7 @@ export class TrainingClient implements AsyncDisposable {
    * ```
    */
   async pauseJob(id: string, options: CallOptions = {}): Promise<TrainingJob> {
-    return this.#end(id, "pause", options.signal);
+    return endJob(this.#context, id, "pause", this.#signal(options.signal));
   }
 
   /**
@@ -214,7 +125,7 @@ export class TrainingClient implements AsyncDisposable {
    * ```
    */
   async resumeJob(id: string, options: CallOptions = {}): Promise<TrainingJob> {
-    return this.#requeue(id, ["paused"], "resume", options.signal);
+    return requeueJob(this.#context, id, { from: ["paused"], verb: "resume" }, this.#signal(options.signal));
   }
 
   /**
@@ -226,7 +137,7 @@ export class TrainingClient implements AsyncDisposable {
    * ```
    */
   async retryJob(id: string, options: CallOptions = {}): Promise<TrainingJob> {
-    return this.#requeue(id, ["failed", "cancelled"], "retry", options.signal);
+    return requeueJob(this.#context, id, { from: ["failed", "cancelled"], verb: "retry" }, this.#signal(options.signal));
   }
 
   /**
@@ -282,7 +193,7 @@ export class TrainingClient implements AsyncDisposable {
       overrides: this.#options.defaults.overrides,
     };
     await this.#options.store.db.transaction().execute((transaction) =>
-      this.#insert(transaction, {
+      insertJob(transaction, this.#queue, {
         id,
         kind: "evaluate",
         dataset_id: null,
@@ -300,7 +211,7 @@ export class TrainingClient implements AsyncDisposable {
     try {
       await this.#untilEnded(id, signal);
     } catch (error) {
-      if (signal.aborted && !this.#closing.signal.aborted) await this.#end(id, "cancel");
+      if (signal.aborted && !this.#closing.signal.aborted) await endJob(this.#context, id, "cancel", this.#closing.signal);
       throw error;
     }
     const row = await this.#options.store.db
@@ -362,145 +273,6 @@ export class TrainingClient implements AsyncDisposable {
     await this.close();
   }
 
-  #parse(input: JobInput): z.output<typeof JobInput> {
-    const parsed = JobInput.safeParse(input);
-    if (!parsed.success) {
-      const issue = parsed.error.issues[0];
-      const field = issue?.path.join(".") || "input";
-      throw new ValidationError("input_invalid", `${field}: ${issue?.message}`, { details: { field } });
-    }
-    if (!/^[a-z0-9]/.test(parsed.data.configName)) {
-      throw new ValidationError(
-        "input_invalid",
-        "configName: begin with a lower-case letter or a digit; it becomes the adapter's folder.",
-        {
-          details: { field: "configName" },
-        },
-      );
-    }
-    return parsed.data;
-  }
-
-  async #checkDataset(id: string, signal: AbortSignal): Promise<void> {
-    let dataset: Awaited<ReturnType<TrainingClientOptions["datasets"]["get"]>>;
-    try {
-      dataset = await this.#options.datasets.get(id, { signal });
-    } catch (error) {
-      if (ClaraError.isInstance(error) && error.code === "dataset_not_found") {
-        throw new NotFoundError("dataset_not_found", `There is no dataset ${id}. Create it first, or list the datasets to see their ids.`, {
-          cause: error,
-          details: { id },
-        });
-      }
-      throw error;
-    }
-    const rows = dataset.splits.train ?? 0;
-    if (rows === 0) throw new ValidationError("dataset_empty", `Dataset ${id} has no rows to train on.`, { details: { id } });
-    if (rows < SMALLEST_DATASET) {
-      throw new ValidationError(
-        "dataset_too_small",
-        `Dataset ${id} has ${rows} row to train on; at least ${SMALLEST_DATASET} are needed.`,
-        { details: { id, rows } },
-      );
-    }
-  }
-
-  async #byKey(key: string | undefined, executor: Executor = this.#options.store.db): Promise<TrainingJob | null> {
-    if (key === undefined) return null;
-    const row = await executor.selectFrom("training_jobs").select(VIEW_COLUMNS).where("idempotency_key", "=", key).executeTakeFirst();
-    return row === undefined ? null : jobView(row);
-  }
-
-  async #insert(
-    executor: Executor,
-    values: Pick<
-      JobRow,
-      "id" | "kind" | "dataset_id" | "config_name" | "version" | "adapter_name" | "trainer" | "priority" | "idempotency_key" | "created_by"
-    > & { input: string },
-  ): Promise<JobRow | null> {
-    const row = await executor
-      .insertInto("training_jobs")
-      .values({ ...values, status: "queued", metrics: "{}", last_sequence: 1 })
-      .onConflict((conflict) => conflict.column("idempotency_key").doNothing())
-      .returningAll()
-      .executeTakeFirst();
-    if (row === undefined) return null;
-    const messageId = await this.#queue.send(executor, row);
-    await executor.updateTable("training_jobs").set({ message_id: messageId }).where("id", "=", row.id).execute();
-    await appendEvents(executor, row.id, 1, [statusEvent(row)]);
-    await notifyOthers(executor, row.id);
-    return row;
-  }
-
-  async #end(id: string, request: "cancel" | "pause", given?: AbortSignal): Promise<TrainingJob> {
-    const signal = this.#signal(given);
-    throwIfAborted(signal, `${request}Job`);
-    const target = request === "cancel" ? "cancelled" : "paused";
-    await this.#queue.start();
-    const deadline = Date.now() + OBEY_LIMIT_MS;
-    for (;;) {
-      const status = await this.#options.store.db.transaction().execute(async (transaction) => {
-        const row = await lockJob(transaction, id);
-        if (row === undefined) throw jobNotFound(id);
-        if (row.status === target) return target;
-        if (row.request !== null && row.request !== request && row.status === "running" && request === "pause") return row.status;
-        if (isTerminal(row.status)) throw stateConflict(id, row.status, request);
-        const isHeld = row.status === "running" && row.message_id !== null && (await this.#queue.isHeld(transaction, row.message_id));
-        if (isHeld) {
-          if (row.request !== request) {
-            await transaction.updateTable("training_jobs").set({ request }).where("id", "=", id).execute();
-            await notifyOthers(transaction, id);
-          }
-          return row.status;
-        }
-        // it waits, or nobody works on it any more
-        if (row.message_id !== null) await this.#queue.withdraw(transaction, row.message_id);
-        const completed_at = request === "cancel" ? new Date() : null;
-        await changeJob(
-          transaction,
-          { id, from: [row.status] },
-          { status: target, request: null, message_id: null, claim_token: null, claimed_by: null, completed_at },
-        );
-        return target;
-      });
-      this.#notifier.notify(id);
-      if (status === target) return this.#anyJob(id);
-      const hasEnded = await this.#leavesRunning(id, Math.min(3000, deadline - Date.now()), signal);
-      if (hasEnded || Date.now() >= deadline) return this.#anyJob(id);
-    }
-  }
-
-  async #requeue(id: string, from: readonly JobStatus[], verb: "resume" | "retry", given?: AbortSignal): Promise<TrainingJob> {
-    throwIfAborted(this.#signal(given), `${verb}Job`);
-    await this.#queue.start();
-    await this.#options.store.db.transaction().execute(async (transaction) => {
-      const row = await lockJob(transaction, id);
-      if (row === undefined || row.kind !== "train") throw jobNotFound(id);
-      if (!from.includes(row.status)) throw stateConflict(id, row.status, verb);
-      const messageId = await this.#queue.send(transaction, row);
-      await changeJob(transaction, { id, from }, { ...FRESH_RUN, status: "queued", message_id: messageId });
-    });
-    this.#notifier.notify(id);
-    return this.getJob(id);
-  }
-
-  /** True when the job is not running any more within the time. */
-  async #leavesRunning(id: string, timeoutMs: number, signal: AbortSignal): Promise<boolean> {
-    const deadline = Date.now() + timeoutMs;
-    const unsubscribe = this.#notifier.subscribe(() => {});
-    try {
-      while (Date.now() < deadline) {
-        throwIfAborted(signal, "cancelJob");
-        const { status } = await this.#anyJob(id);
-        if (status !== "running") return true;
-        await this.#notifier.wait(id, Math.min(200, Math.max(0, deadline - Date.now())), signal);
-      }
-      return false;
-    } finally {
-      unsubscribe();
-    }
-  }
-
   async #untilEnded(id: string, signal: AbortSignal): Promise<void> {
     const row = await this.#options.store.db.selectFrom("training_jobs").select("last_sequence").where("id", "=", id).executeTakeFirst();
     if (row === undefined) throw jobNotFound(id);
@@ -509,38 +281,7 @@ export class TrainingClient implements AsyncDisposable {
     }
   }
 
-  async #anyJob(id: string): Promise<TrainingJob> {
-    const row = await this.#options.store.db.selectFrom("training_jobs").select(VIEW_COLUMNS).where("id", "=", id).executeTakeFirst();
-    if (row === undefined) throw jobNotFound(id);
-    return jobView(row);
-  }
-
-  #visible() {
-    return this.#options.store.db.selectFrom("training_jobs").select(VIEW_COLUMNS).where("kind", "=", "train");
-  }
-
-  #filtered(filter: JobFilter) {
-    let query = this.#visible();
-    if (filter.status !== undefined)
-      query = query.where("status", "in", typeof filter.status === "string" ? [filter.status] : filter.status);
-    if (filter.trainer !== undefined) query = query.where("trainer", "=", filter.trainer);
-    if (filter.configName !== undefined) query = query.where("config_name", "=", filter.configName);
-    if (filter.datasetId !== undefined) query = query.where("dataset_id", "=", filter.datasetId);
-    if (filter.createdBy !== undefined) query = query.where("created_by", "=", filter.createdBy);
-    return query;
-  }
-
   #signal(given?: AbortSignal): AbortSignal {
     return given === undefined ? this.#closing.signal : AbortSignal.any([given, this.#closing.signal]);
   }
-}
-
-function stateConflict(id: string, status: JobStatus, verb: string): ConflictError {
-  return new ConflictError("job_state_conflict", `You cannot ${verb} job ${id}: it is ${status}.`, {
-    details: { id, status },
-  });
-}
-
-function throwIfAborted(signal: AbortSignal | undefined, call: string): void {
-  if (signal?.aborted) throw new AbortedError(`${call} was aborted.`, { cause: signal.reason });
 }

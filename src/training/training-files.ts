@@ -35,6 +35,17 @@ export function replayRow(pair: PromptPair, index: number): TrainingRow {
   };
 }
 
+/** An earlier sample as a training row: like new feedback, so that its question may be varied too. */
+function rehearsalRow(pair: PromptPair, index: number): TrainingRow {
+  return { ...replayRow(pair, index), id: pair.id ?? `rehearsal-${index + 1}`, source: "feedback" };
+}
+
+/** The training file: the data set's own rows, then the earlier ones. */
+export async function* trainingLines(items: AsyncIterable<DatasetItem>, rehearsal: readonly PromptPair[]): AsyncIterable<string> {
+  yield* jsonLines(items, trainingRow);
+  yield* jsonLines(rehearsal, rehearsalRow);
+}
+
 export function evaluationRow(pair: PromptPair, index: number): EvaluationRow {
   return {
     id: pair.id ?? `item-${index + 1}`,

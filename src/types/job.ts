@@ -53,6 +53,8 @@ export const JobInput = z.object({
   initAdapterPath: z.string().optional(),
   /** Rows replayed against forgetting, and sets to evaluate on beside the dataset's own. */
   replay: z.array(z.object({ prompt: z.string(), response: z.string() })).optional(),
+  /** Samples of earlier data sets that a fresh adapter must know too: trained like the data set's own rows, every epoch. */
+  rehearsal: z.array(z.object({ prompt: z.string(), response: z.string() })).optional(),
   regression: z
     .array(
       z.object({ name: z.string(), items: z.array(z.object({ prompt: z.string(), response: z.string(), group: z.string().optional() })) }),

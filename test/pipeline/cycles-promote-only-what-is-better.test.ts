@@ -63,7 +63,7 @@ describeEachStore("a cycle", (harness) => {
     const input = trainer.inputs[1];
     expect(input?.baselineAdapterPath).toBe((await router.getAdapter(first.adapterId as string)).path);
     expect(input?.regression?.map((set) => set.name)).toEqual(["general", `domain:${domain}`]);
-    const replayed = new Set(input?.replay?.map((pair) => pair.response));
+    const replayed = new Set(input?.rehearsal?.map((pair) => pair.response));
     expect(facts(30).filter((fact) => replayed.has(fact.answer)).length).toBeGreaterThan(20);
     expect(router.activeAdapter(domain)?.id).toBe(second.adapterId);
     expect((await router.getAdapter(first.adapterId as string)).status).toBe("retired");

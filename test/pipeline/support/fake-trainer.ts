@@ -127,7 +127,7 @@ export class FakeTrainer implements TrainingPort {
       const set = sets.find((candidate) => candidate.name === split);
       set?.items.push({ id: sample.id, prompt: sample.prompt, response: sample.response, group });
     }
-    answers.push(...(input.replay ?? []).map((pair) => pair.response));
+    answers.push(...[...(input.replay ?? []), ...(input.rehearsal ?? [])].map((pair) => pair.response));
     const adapterPath = join(this.#options.folder, "adapters", `${job.adapterName}.json`);
     writeFileSync(adapterPath, JSON.stringify({ answers: this.learnsNothing ? [] : answers, forgets: this.forgets }));
     const models = [
