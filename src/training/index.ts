@@ -1,7 +1,8 @@
 export type { EvaluationSetInput } from "./build-spec.js";
 export type { DatasetSource, TrainingClientOptions, TrainingDefaults } from "./client-options.js";
+export type { JobFilter } from "./job-list.js";
 export { LocalProcessBackend, type LocalProcessBackendOptions } from "./local-process-backend.js";
 export { RuntimeBackend } from "./runtime-backend.js";
 export { TRAINER_DEFAULTS } from "./trainer-defaults.js";
 export { type BackendRunOptions, DETACH, type TrainingBackend, type TrainingFile } from "./training-backend.js";
-export { type JobFilter, TrainingClient } from "./training-client.js";
+export { TrainingClient } from "./training-client.js";

@@ -235,3 +235,12 @@ function warnOfDatabase(context: RunContext, jobId: string, error: unknown): voi
     "a running job's row could not be reached",
   );
 }
+
+/** Tells the back end to end what a worker that is gone may have left running there. */
+export async function endLeftover(context: RunContext, jobId: string): Promise<void> {
+  try {
+    await context.options.backend?.cancel?.(jobId);
+  } catch (error) {
+    context.options.logger.warn({ jobId, error: String(error) }, "a job that was left behind could not be ended");
+  }
+}

@@ -52,7 +52,7 @@ export class RuntimeBackend implements TrainingBackend, AsyncDisposable {
       }
     } catch (error) {
       if (signal.aborted) {
-        if (signal.reason !== DETACH) await this.#cancel(spec.job_id);
+        if (signal.reason !== DETACH) await this.cancel(spec.job_id);
         throw new AbortedError(`Job ${spec.job_id} was stopped.`, { cause: signal.reason });
       }
       if (ClaraError.isInstance(error) && error.code !== "runtime_unavailable") await this.#removeFiles(files);
@@ -117,8 +117,8 @@ export class RuntimeBackend implements TrainingBackend, AsyncDisposable {
     }
   }
 
-  /** Resolves when the trainer is gone or cannot be reached. */
-  async #cancel(jobId: string): Promise<void> {
+  /** Resolves when the trainer is gone, or cannot be told (which is logged). */
+  async cancel(jobId: string): Promise<void> {
     const signal = AbortSignal.timeout(CANCEL_TIMEOUT_MS);
     try {
       const job = await this.#client.cancelJob(jobId, { signal });

@@ -32,5 +32,7 @@ export interface TrainingBackend {
    * run), with `TrainingError` where the job failed, and with `AbortedError` after an abort.
    */
   run(spec: RuntimeSpec, files: readonly TrainingFile[], options: BackendRunOptions): Promise<TrainResult | EvaluateResult>;
+  /** Ends a job that an earlier process let go of; resolves also where there is none. Absent where no job outlives its process. */
+  cancel?(jobId: string): Promise<void>;
   capabilities(options?: CallOptions): Promise<RuntimeCapabilities>;
 }

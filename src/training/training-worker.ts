@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { sql } from "kysely";
 import { changeJob, type JobRow, lockJob } from "./job-records.js";
 import { isTerminal } from "./job-state.js";
-import { type Claim, JobRun, type RunContext } from "./run-job.js";
+import { type Claim, endLeftover, JobRun, type RunContext } from "./run-job.js";
 
 const POLL_MS = 1000;
 /** Where NOTIFY reaches this process, polling only catches what it lost. */
@@ -119,7 +119,8 @@ export class TrainingWorker {
   async #claim(): Promise<Claim | "none" | "stale"> {
     const { queue, options } = this.#context;
     const token = randomUUID();
-    return options.store.db.transaction().execute(async (transaction) => {
+    let leftover: string | null = null;
+    const claim = await options.store.db.transaction().execute(async (transaction) => {
       const delivery = await queue.fetch(transaction, options.defaults.maxConcurrentJobs);
       if (delivery === null) return "none";
       const row = await lockJob(transaction, delivery.jobId);
@@ -132,6 +133,7 @@ export class TrainingWorker {
         const status = row.request === "cancel" ? "cancelled" : "paused";
         await this.#end(transaction, row, { status, request: null, completed_at: status === "cancelled" ? new Date() : null });
         await queue.complete(transaction, delivery);
+        if (row.attempt > 0) leftover = row.id;
         return "stale";
       }
       // It was running and is delivered again: its worker's heartbeat stopped.
@@ -144,6 +146,7 @@ export class TrainingWorker {
           error: JSON.stringify({ code: "training_failed", message }),
         });
         await queue.complete(transaction, delivery);
+        leftover = row.id;
         return "stale";
       }
       const takenOver =
@@ -164,6 +167,8 @@ export class TrainingWorker {
       );
       return claimed === undefined ? "stale" : { row: claimed, token, delivery };
     });
+    if (leftover !== null) await endLeftover(this.#context, leftover);
+    return claim;
   }
 
   async #end(transaction: Parameters<typeof changeJob>[0], row: JobRow, patch: Parameters<typeof changeJob>[2]): Promise<void> {
