@@ -50,7 +50,7 @@ export class FeedbackBuffer {
 
   /**
    * The counts as this process last saw them: counted up with each of its own feedbacks, read again after each stage of its
-   * cycles and about once a second while the pipeline is started. `refresh` reads them now.
+   * cycles and every few seconds while the pipeline is started. `refresh` reads them now.
    * @example
    * ```ts
    * clara.pipeline.buffer.stats().waitingByDomain; // { building: 42 }

@@ -12,8 +12,9 @@ export { assessPairing, type PairingAssessment, type QuestionAnswerPair } from "
 export { GENERAL_PROMPTS } from "./general-prompts.js";
 export { GenerationLog, type GenerationLogOptions } from "./generation-log.js";
 export type { Ledger } from "./ledger.js";
-export { ContinuousLearningPipeline, type PipelineParts, type PipelineStatus } from "./pipeline.js";
+export { ContinuousLearningPipeline } from "./pipeline.js";
 export { type GeneralSetOptions, type PipelineOptions, TRIGGER_DEFAULTS, type TriggerOptions } from "./pipeline-options.js";
+export type { PipelineParts, PipelineStatus } from "./pipeline-parts.js";
 export type { DatasetsPort, FoundGeneration, GenerationsPort, HoldoutShares, RouterPort, ServingPort, TrainingPort } from "./ports.js";
 export type { ReviewDecision, ReviewItem, ReviewOutcome, ReviewQueue } from "./review.js";
 export type { DomainState } from "./triggers.js";

@@ -1,6 +1,5 @@
 import { sql } from "kysely";
 import type { Store } from "../store/store.js";
-import type { CallOptions } from "../types/common.js";
 
 /** The books of a pipeline: every feedback and every sample, counted from what is stored. */
 export interface Ledger {
@@ -27,7 +26,7 @@ export interface Ledger {
 }
 
 /** Counts the books of a pipeline from the tables; nothing is remembered, so what is broken shows. */
-export async function readLedger(store: Store, pipeline: string, _options: CallOptions = {}): Promise<Ledger> {
+export async function readLedger(store: Store, pipeline: string): Promise<Ledger> {
   const { rows } = await sql<Record<string, string>>`
     with statuses as (select status, count(*) as n from clara.feedback where pipeline = ${pipeline} group by status),
     states as (select state, objective, count(*) as n from clara.samples where pipeline = ${pipeline} group by state, objective),

@@ -28,7 +28,7 @@ export interface TriggerOptions {
   cooldownMs: number;
   /** Milliseconds of quiet after an accepted feedback before triggers are looked at, so that a burst becomes one batch. Default 500. */
   debounceMs: number;
-  /** Milliseconds between looks at the triggers and at cycles that others left. Default 1,000. */
+  /** Milliseconds between looks at the triggers and at cycles that others left. Default 5,000. */
   intervalMs: number;
   /** Asked for every domain with `minSamples`; true starts a cycle. */
   custom?: (state: DomainState) => boolean | Promise<boolean>;
@@ -106,7 +106,7 @@ export const TRIGGER_DEFAULTS: Readonly<TriggerOptions> = Object.freeze({
   maxSubjectShare: 0.5,
   cooldownMs: 10_000,
   debounceMs: 500,
-  intervalMs: 1_000,
+  intervalMs: 5_000,
 });
 
 /** Fills in the defaults and refuses what cannot work. */

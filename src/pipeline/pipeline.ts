@@ -1,5 +1,4 @@
-import { ConfigurationError, ConflictError, ValidationError } from "../errors.js";
-import type { Store } from "../store/store.js";
+import { AbortedError, ConfigurationError, ConflictError, OverloadedError, ValidationError } from "../errors.js";
 import { type CallOptions, DEFAULT_DOMAIN, Slug } from "../types/common.js";
 import type { LearningCycle } from "../types/cycle.js";
 import type { FeedbackInput, FeedbackReceipt } from "../types/feedback.js";
@@ -9,37 +8,15 @@ import { type CycleFilter, CycleStore } from "./cycle-store.js";
 import { type ErasureReport, eraseSubject } from "./erasure.js";
 import { PipelineEmitter, type PipelineEvents } from "./events.js";
 import { type ImportOptions, type ImportResult, importLines } from "./feedback-import.js";
-import { FeedbackIntake } from "./feedback-intake.js";
+import { FeedbackIntake, type UnreadableFeedback } from "./feedback-intake.js";
 import { recoverFromJournal } from "./feedback-recovery.js";
 import { IntakeWriter } from "./intake-writer.js";
 import { type Ledger, readLedger } from "./ledger.js";
-import { type PipelineOptions, type ResolvedPipelineOptions, resolvePipelineOptions } from "./pipeline-options.js";
-import type { DatasetsPort, GenerationsPort, RouterPort, ServingPort, TrainingPort } from "./ports.js";
+import { type ResolvedPipelineOptions, resolvePipelineOptions } from "./pipeline-options.js";
+import type { PipelineParts, PipelineStatus } from "./pipeline-parts.js";
 import { ReviewQueue } from "./review.js";
 import { TriggerWatch } from "./trigger-watch.js";
 import { domainState } from "./triggers.js";
-
-/** The other rooms, and how the pipeline behaves. */
-export interface PipelineParts {
-  store: Store;
-  datasets: DatasetsPort;
-  training: TrainingPort;
-  router: RouterPort;
-  serving: ServingPort;
-  /** Resolves `generationId`s; without it feedback must bring prompt and response. */
-  generations?: GenerationsPort;
-  options?: PipelineOptions;
-}
-
-/** What the pipeline is doing, as this process knows it. */
-export interface PipelineStatus {
-  name: string;
-  /** True between `start` and `stop`. */
-  isRunning: boolean;
-  /** Cycles that this process drives. */
-  activeCycles: string[];
-  buffer: ReturnType<FeedbackBuffer["stats"]>;
-}
 
 /**
  * Turns users' feedback into adapters that answer better: collects it durably, starts cycles by triggers, trains, evaluates,
@@ -103,7 +80,8 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
    * await clara.pipeline.recover();
    * ```
    */
-  recover(_options: CallOptions = {}): Promise<number> {
+  async recover(options: CallOptions = {}): Promise<number> {
+    throwIfAborted(options.signal);
     this.#recovering ??= this.#recover().catch((error: unknown) => {
       this.#recovering = null;
       throw error;
@@ -119,6 +97,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
    * ```
    */
   async start(options: CallOptions = {}): Promise<void> {
+    throwIfAborted(options.signal);
     await this.recover(options);
     await this.#runner.takeUpOrphans();
     this.#triggers.start();
@@ -157,10 +136,9 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
    * ```
    */
   async addFeedback(input: FeedbackInput, options: CallOptions = {}): Promise<FeedbackReceipt> {
+    throwIfAborted(options.signal);
     await this.recover();
-    const receipt = await this.#intake.add(input, options);
-    if (receipt.status === "accepted") this.#triggers.noteAccepted();
-    return receipt;
+    return this.#add(input, options);
   }
 
   /**
@@ -176,7 +154,11 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
     options: ImportOptions = {},
   ): Promise<ImportResult> {
     await this.recover();
-    return this.#triggers.hold(() => importLines(lines, this.#intake, options));
+    const target = {
+      add: (input: FeedbackInput, callOptions: CallOptions) => this.#add(input, callOptions),
+      addUnreadable: (unreadable: UnreadableFeedback, callOptions: CallOptions) => this.#intake.addUnreadable(unreadable, callOptions),
+    };
+    return this.#triggers.hold(() => importLines(lines, target, options));
   }
 
   /**
@@ -190,6 +172,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
    * ```
    */
   async triggerTrainingCycle(request: CallOptions & { domain?: string; wait?: boolean } = {}): Promise<LearningCycle> {
+    throwIfAborted(request.signal);
     await this.recover();
     const domain = request.domain ?? (await this.#fullestDomain());
     if (!Slug.safeParse(domain).success) {
@@ -228,7 +211,8 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
    * const started = await clara.pipeline.checkTriggers();
    * ```
    */
-  async checkTriggers(_options: CallOptions = {}): Promise<string[]> {
+  async checkTriggers(options: CallOptions = {}): Promise<string[]> {
+    throwIfAborted(options.signal);
     await this.recover();
     return this.#triggers.look();
   }
@@ -241,6 +225,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
    * ```
    */
   async listCycles(filter: CycleFilter & CallOptions = {}): Promise<LearningCycle[]> {
+    throwIfAborted(filter.signal);
     return this.#cycles.list(filter);
   }
 
@@ -252,7 +237,8 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
    * const { stages } = await clara.pipeline.getCycle(id);
    * ```
    */
-  async getCycle(id: string, _options: CallOptions = {}): Promise<LearningCycle> {
+  async getCycle(id: string, options: CallOptions = {}): Promise<LearningCycle> {
+    throwIfAborted(options.signal);
     return this.#cycles.get(id);
   }
 
@@ -280,8 +266,9 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
    * ```
    */
   async ledger(options: CallOptions = {}): Promise<Ledger> {
+    throwIfAborted(options.signal);
     await this.recover();
-    return readLedger(this.#parts.store, this.#options.name, options);
+    return readLedger(this.#parts.store, this.#options.name);
   }
 
   /**
@@ -292,6 +279,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
    * ```
    */
   async eraseSubject(subjectId: string, options: CallOptions = {}): Promise<ErasureReport> {
+    throwIfAborted(options.signal);
     await this.recover();
     await this.#writer.idle();
     const { name, clock } = this.#options;
@@ -328,6 +316,17 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
     return this;
   }
 
+  async #add(input: FeedbackInput, options: CallOptions): Promise<FeedbackReceipt> {
+    try {
+      const receipt = await this.#intake.add(input, options);
+      if (receipt.status === "accepted") this.#triggers.noteAccepted();
+      return receipt;
+    } catch (error) {
+      if (error instanceof OverloadedError) this.#triggers.noteFull();
+      throw error;
+    }
+  }
+
   async #recover(): Promise<number> {
     const { store } = this.#parts;
     const entries = await recoverFromJournal(store, this.#options.name);
@@ -342,4 +341,8 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
     const best = states.sort((left, right) => right.eligible - left.eligible || right.waiting - left.waiting)[0];
     return best?.domain ?? DEFAULT_DOMAIN;
   }
+}
+
+function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new AbortedError();
 }

@@ -51,6 +51,12 @@ export class TriggerWatch {
     this.#debounce = setTimeout(() => this.#tick(), this.#options.triggers.debounceMs).unref();
   }
 
+  /** A sample was refused, because its buffer is full: look soon, and whatever else comes. */
+  noteFull(): void {
+    if (this.#timer === null || this.#debounce !== null) return;
+    this.#debounce = setTimeout(() => this.#tick(), this.#options.triggers.debounceMs).unref();
+  }
+
   /** Runs `work`, for example an import, without starting cycles on half of what it brings, unless a buffer is full. */
   async hold<T>(work: () => Promise<T>): Promise<T> {
     this.#holds++;

