@@ -4,6 +4,7 @@ PEFT wraps the base's linear layers and puts the weights in. Its own mixed-batch
 here each layer keeps all of its adapters in one stack and answers a mixed batch with two batched products, which is the same sum
 in less than half of the time on small models.
 """
+
 from __future__ import annotations
 
 import math

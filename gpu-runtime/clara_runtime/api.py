@@ -5,6 +5,7 @@
 Stdout: `{"type": "listening", "url": …}`, then `{"type": "ready", …}` when jobs are taken and the model (if any) answers, or
 `{"type": "failed", "code", "message"}` with that code's exit status. Jobs run in child processes (`launcher.py`).
 """
+
 from __future__ import annotations
 
 import argparse
@@ -32,16 +33,32 @@ from .serving import Serving, skip_quantization_imports
 
 
 def arguments_of(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m clara_runtime.api", description="Runs training and evaluation jobs, and serves a model beside them.")
+    parser = argparse.ArgumentParser(
+        prog="python -m clara_runtime.api", description="Runs training and evaluation jobs, and serves a model beside them."
+    )
     add_server_arguments(parser)
     parser.add_argument("--serve-model", help="also serve this base model: a folder, the name of a bundled one, or a hub id")
     add_serving_arguments(parser)
     parser.add_argument("--max-jobs", type=int, default=2, help="jobs that run at once (default 2)")
-    parser.add_argument("--models", action="append", default=[], metavar="DIR", help="a folder outside the root that base models may be read from (repeatable)")
+    parser.add_argument(
+        "--models",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder outside the root that base models may be read from (repeatable)",
+    )
     parser.add_argument("--max-file-bytes", type=int, default=2 * 1024**3, help="largest file that may be uploaded (default 2 GiB)")
-    parser.add_argument("--start", choices=["auto", "warm", "cold"], default="auto", help="fork jobs from a process with warm imports (default: auto)")
+    parser.add_argument(
+        "--start", choices=["auto", "warm", "cold"], default="auto", help="fork jobs from a process with warm imports (default: auto)"
+    )
     parser.add_argument("--cold", dest="start", action="store_const", const="cold", help="the same as --start cold")
-    parser.add_argument("--pass-env", action="append", default=[], metavar="NAME", help="an environment variable that jobs may see, e.g. HF_TOKEN (repeatable)")
+    parser.add_argument(
+        "--pass-env",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="an environment variable that jobs may see, e.g. HF_TOKEN (repeatable)",
+    )
     arguments = parser.parse_args(argv)
     if arguments.max_jobs < 1:
         parser.error("--max-jobs must be at least 1")
@@ -118,4 +135,3 @@ def _serving_part(serving: Serving | None) -> dict[str, Any] | None:
 
 if __name__ == "__main__":
     run_main(main)
-

@@ -2,6 +2,7 @@
 
 Stdout carries one JSON object a line: `listening` when the port is bound, then `ready` or `failed`. Everything else goes to stderr.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -58,7 +59,9 @@ def build_app(routes: list[BaseRoute], token: str | None, loopback_only: bool) -
         return http_error(fault).response()
 
     async def on_starlette(request: Request, error: HTTPException) -> Response:
-        message = f"{request.method} {request.url.path} is not a route of this runtime" if error.status_code in (404, 405) else str(error.detail)
+        message = (
+            f"{request.method} {request.url.path} is not a route of this runtime" if error.status_code in (404, 405) else str(error.detail)
+        )
         return HttpError(error.status_code, message, headers=error.headers).response()
 
     async def on_disconnect(_request: Request, _error: ClientDisconnect) -> Response:
@@ -143,13 +146,24 @@ class Server:
         self._ending = threading.Event()
 
     def run(
-        self, routes: list[BaseRoute], startup: Callable[[], Awaitable[None]], shutdown: Callable[[], Awaitable[None]], last_resort: Callable[[], None]
+        self,
+        routes: list[BaseRoute],
+        startup: Callable[[], Awaitable[None]],
+        shutdown: Callable[[], Awaitable[None]],
+        last_resort: Callable[[], None],
     ) -> int:
         """Serves until the end. `last_resort` must not block: it runs when an orderly end takes too long."""
         self._last_resort = last_resort
         app = build_app(routes, self.token, self.loopback and self.token is None)
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1, timeout_keep_alive=75, server_header=False, ws="none"
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+            timeout_keep_alive=75,
+            server_header=False,
+            ws="none",
         )
         self._uvicorn = uvicorn.Server(config)
         say("listening", url=self.url, pid=os.getpid())
@@ -166,7 +180,9 @@ class Server:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.end))
         self._watch_parent(loop)
         starting = asyncio.create_task(startup())
-        starting.add_done_callback(lambda task: None if task.cancelled() or task.exception() is None else self._startup_failed(task.exception()))
+        starting.add_done_callback(
+            lambda task: None if task.cancelled() or task.exception() is None else self._startup_failed(task.exception())
+        )
         await server.serve(sockets=[self.socket])
         self.end()
         starting.cancel()

@@ -1,4 +1,5 @@
 """What a process of the runtime says: JSON lines on stdout for the program that started it, plain lines on stderr for people."""
+
 from __future__ import annotations
 
 import json

@@ -3,6 +3,7 @@
 A page in the user's browser can reach 127.0.0.1: by a name that it re-points there (DNS rebinding), or by a plain cross-site
 request. So without a token the Host header must be a loopback name, and an Origin header, where there is one, too.
 """
+
 from __future__ import annotations
 
 import hmac
@@ -54,7 +55,9 @@ class Guard:
         if self._token is not None:
             if scope["path"] in OPEN_PATHS or self._has_token(headers.get(b"authorization", b"")):
                 return None
-            return HttpError(401, "a valid bearer token is needed: send the header Authorization: Bearer TOKEN", headers={"www-authenticate": "Bearer"})
+            return HttpError(
+                401, "a valid bearer token is needed: send the header Authorization: Bearer TOKEN", headers={"www-authenticate": "Bearer"}
+            )
         if not self._loopback_only:
             return None
         if not is_loopback(host_of(headers.get(b"host", b"").decode("latin-1"))):

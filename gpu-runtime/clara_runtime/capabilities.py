@@ -4,6 +4,7 @@
 
 The libraries are only asked where there is a GPU, in a process of its own: importing them costs seconds and a GPU context.
 """
+
 from __future__ import annotations
 
 import asyncio

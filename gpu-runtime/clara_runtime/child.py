@@ -2,6 +2,7 @@
 
 `-I` keeps PYTHONPATH, the user's site folder and the working directory out of the module search; only this package's own folder is added.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -25,7 +26,9 @@ PASSED_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "PYTORCH_", "TORCH_")
 
 def child_environment(extra_names: list[str], models: list[str]) -> dict[str, str]:
     """The environment of a job: what Python, CUDA and the model cache need, and the names that the operator adds; no keys, no tokens."""
-    environment = {name: value for name, value in os.environ.items() if name in PASSED or name.startswith(PASSED_PREFIXES) or name in extra_names}
+    environment = {
+        name: value for name, value in os.environ.items() if name in PASSED or name.startswith(PASSED_PREFIXES) or name in extra_names
+    }
     folders = [*models, *filter(None, environment.get("CLARA_RUNTIME_MODELS", "").split(os.pathsep))]
     if folders:
         environment["CLARA_RUNTIME_MODELS"] = os.pathsep.join(dict.fromkeys(folders))

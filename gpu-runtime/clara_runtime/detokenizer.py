@@ -1,4 +1,5 @@
 """Turns a growing list of tokens into text: never half a UTF-8 character, never half a stop string."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -3,6 +3,7 @@
 The default needs nothing more than the base and is deterministic; a small or purely generative base groups texts by wording
 rather than by meaning, so give `--embedding-model` a real one (MiniLM, E5, BGE …) where routing or search depends on it.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -39,7 +40,9 @@ class BaseEmbedder:
         prompts = await asyncio.to_thread(lambda: [self._engine.encode(item) if isinstance(item, str) else item for item in inputs])
         for tokens in prompts:
             if len(tokens) > self._engine.max_model_len:
-                raise HttpError(400, f"an input has {len(tokens)} tokens; this model reads at most {self._engine.max_model_len}", param="input")
+                raise HttpError(
+                    400, f"an input has {len(tokens)} tokens; this model reads at most {self._engine.max_model_len}", param="input"
+                )
         # An empty text has no hidden state: it is read as one padding token.
         vectors = await self._engine.embed([tokens or [self._engine.pad_id] for tokens in prompts])
         return vectors, sum(map(len, prompts))
@@ -80,7 +83,9 @@ class ModelEmbedder:
         tokens = 0
         with self._lock, torch.inference_mode():
             for start in range(0, len(texts), 32):
-                inputs = self._tokenizer(texts[start : start + 32], padding=True, truncation=True, max_length=self._longest, return_tensors="pt")
+                inputs = self._tokenizer(
+                    texts[start : start + 32], padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
+                )
                 inputs = inputs.to(self._model.device)
                 mask = inputs["attention_mask"]
                 hidden = self._model(**inputs).last_hidden_state.float()

@@ -8,6 +8,7 @@
 Folders under `jobs` and names that begin with a dot are the runtime's own. Files of an adapter are immutable: writing other bytes
 to one is refused.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -70,11 +71,15 @@ class FileStore:
                 await asyncio.to_thread(lambda: (file.flush(), os.fsync(file.fileno())))
             sha256 = digest.hexdigest()
             if expected is not None and sha256 != expected:
-                raise HttpError(422, f"the body's SHA-256 is {sha256}, not {expected} as the header says", clara_code="data_invalid", retryable=True)
+                raise HttpError(
+                    422, f"the body's SHA-256 is {sha256}, not {expected} as the header says", clara_code="data_invalid", retryable=True
+                )
             existed = target.exists()
             if existed and self._is_adapter_file(target):
                 if await asyncio.to_thread(_sha256, target) != sha256:
-                    raise HttpError(409, f"{target.name} belongs to an adapter, which is immutable: write a new version", clara_code="adapter_invalid")
+                    raise HttpError(
+                        409, f"{target.name} belongs to an adapter, which is immutable: write a new version", clara_code="adapter_invalid"
+                    )
             else:
                 await asyncio.to_thread(lambda: (os.replace(temporary, target), sync(target.parent)))
             return {"path": target.relative_to(self._root).as_posix(), "size": size, "sha256": sha256}, not existed
@@ -112,7 +117,9 @@ class FileStore:
 
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read()).hexdigest()
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read()).hexdigest()
+        )
 
 
 def file_routes(store: FileStore) -> list[Route]:
@@ -128,7 +135,9 @@ def file_routes(store: FileStore) -> list[Route]:
         target = store.locate(request.path_params["path"], writing=False)
         if not target.is_file():
             raise HttpError(404, f"file {request.path_params['path'][:200]!r} does not exist", clara_code="data_invalid")
-        return FileResponse(target, media_type="application/octet-stream", headers={"x-content-sha256": await asyncio.to_thread(_sha256, target)})
+        return FileResponse(
+            target, media_type="application/octet-stream", headers={"x-content-sha256": await asyncio.to_thread(_sha256, target)}
+        )
 
     async def delete(request: Request) -> Response:
         target = store.locate(request.path_params["path"], writing=True)

@@ -1,4 +1,5 @@
 """One answer to a generation request, whole or as server-sent events; the client's going away frees its rows at once."""
+
 from __future__ import annotations
 
 import asyncio
@@ -204,7 +205,11 @@ class GenerationResponse(Response):
                 out = b""
                 if not has_head:
                     self._metrics.first_token_seconds.observe(time.perf_counter() - self._started)
-                    headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+                    headers = [
+                        (b"content-type", b"text/event-stream; charset=utf-8"),
+                        (b"cache-control", b"no-cache"),
+                        (b"x-accel-buffering", b"no"),
+                    ]
                     await send({"type": "http.response.start", "status": 200, "headers": headers})
                     has_head = True
                 is_first = choice.index in fresh
@@ -243,7 +248,12 @@ class GenerationResponse(Response):
     def _opening(self, choice: Choice, piece: Any) -> bytes:
         """Chat: the role. Completions: the echoed prompt, where that was asked for."""
         if self._style.is_chat:
-            first: dict[str, Any] = {"index": choice.index, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
+            first: dict[str, Any] = {
+                "index": choice.index,
+                "delta": {"role": "assistant", "content": ""},
+                "logprobs": None,
+                "finish_reason": None,
+            }
             frame = {**self._frame(), "choices": [first]}
             if self._style.with_ids:
                 frame["prompt_token_ids"] = choice.prompt_ids
@@ -290,4 +300,3 @@ class _Parts:
         self.prompt_logprobs = piece.prompt_logprobs or self.prompt_logprobs
         self.finish_reason = piece.finish_reason
         self.stop_reason = piece.stop_reason
-

@@ -1,7 +1,8 @@
 """Errors as they leave the runtime over HTTP: OpenAI's shape, plus the runtime's own code.
 
-    {"error": {"message": …, "type": "NotFoundError", "param": null, "code": 404, "clara_code": "adapter_invalid", "retryable": false}}
+{"error": {"message": …, "type": "NotFoundError", "param": null, "code": 404, "clara_code": "adapter_invalid", "retryable": false}}
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -55,7 +56,12 @@ class HttpError(Exception):
         super().__init__(message)
         self.status = status
         self.headers = headers
-        self.error: dict[str, Any] = {"message": message, "type": error_type or TYPES.get(status, "APIError"), "param": param, "code": status}
+        self.error: dict[str, Any] = {
+            "message": message,
+            "type": error_type or TYPES.get(status, "APIError"),
+            "param": param,
+            "code": status,
+        }
         if clara_code is not None:
             self.error["clara_code"] = clara_code
         if retryable is not None:

@@ -2,6 +2,7 @@
 
 The fork server calls `run` directly. Without PR_SET_PDEATHSIG (macOS), the end of stdin tells that the API is gone.
 """
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,5 @@
 """The jobs API: post, list, get, cancel, follow (server-sent events that can be resumed), restart, remove."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator

@@ -1,11 +1,12 @@
 """Jobs on disk: what is needed to know every job again after kill -9.
 
-    root/jobs/ID/spec.json       the spec as it was posted
-    root/jobs/ID/state.json      the record below, replaced atomically and fsynced at each change
-    root/jobs/ID/events.jsonl    the events of the current run, one JSON object a line, appended before anybody sees them
-    root/jobs/ID/events-N.jsonl  the events of earlier run N
-    root/jobs/ID/stderr.log      what the job's libraries print
+root/jobs/ID/spec.json       the spec as it was posted
+root/jobs/ID/state.json      the record below, replaced atomically and fsynced at each change
+root/jobs/ID/events.jsonl    the events of the current run, one JSON object a line, appended before anybody sees them
+root/jobs/ID/events-N.jsonl  the events of earlier run N
+root/jobs/ID/stderr.log      what the job's libraries print
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -23,6 +24,7 @@ from .errors import RuntimeFault
 from .paths import write_atomically
 
 JOB_ID = re.compile(r"^[A-Za-z0-9_-]{1,128}$")
+STDERR_KEPT_BYTES = 1024 * 1024
 ENDED = {"completed", "failed", "cancelled"}
 
 
@@ -171,6 +173,12 @@ class JobStore:
             return None
         last = path.read_bytes().rstrip(b"\n").rpartition(b"\n")[2]
         return json.loads(last) if last else None
+
+    def trim_stderr(self, job_id: str) -> None:
+        """Keeps the end of what an ended job printed."""
+        path = self.path(job_id) / "stderr.log"
+        if path.stat().st_size > STDERR_KEPT_BYTES:
+            path.write_bytes(path.read_bytes()[-STDERR_KEPT_BYTES:])
 
     def stderr_tail(self, job_id: str, characters: int = 600) -> str:
         """The end of what the job printed, for an error message."""

@@ -3,11 +3,11 @@
 A job's life: queued → running → completed | failed | cancelled. Every change is on disk before it is told; events are appended
 before they are streamed. After kill -9 of this process a queued job is still queued, and a job that ran is `failed`, retryable.
 """
+
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import time
@@ -15,16 +15,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from .app_log import log
-from .errors import EXIT_CODES, RuntimeFault, fault_of
+from .errors import RuntimeFault, fault_of
 from .http_errors import HttpError
+from .job_process_end import ENDED_MEANWHILE, fault_of_exit, oom_kills, parse_event
 from .job_store import JobRecord, JobStore, process_start, seq_of
 from .launcher import JobProcess, Launcher
 from .metrics import Metrics
 
 CANCEL_GRACE_SECONDS = 2.0
 KEEP_ALIVE_SECONDS = 15.0
-STDERR_KEPT_BYTES = 1024 * 1024
-CODE_OF_EXIT = {number: code for code, number in EXIT_CODES.items()}
 
 
 class JobManager:
@@ -70,7 +69,7 @@ class JobManager:
         elif record.cancel_requested:
             self._end_with(record, "cancelled", RuntimeFault("cancelled", "the job was cancelled"))
         else:
-            fault = RuntimeFault("internal", "the runtime was ended while the job ran; start it again, it goes on from its last checkpoint")
+            fault = RuntimeFault("internal", ENDED_MEANWHILE)
             self._end_with(record, "failed", fault)
 
     async def close(self) -> None:
@@ -202,7 +201,7 @@ class JobManager:
         argv = ["--spec", str(folder / "spec.json"), "--root", str(self._store.folder.parent)]
         for model_folder in self._models:
             argv += ["--models", model_folder]
-        kills_before = _oom_kills()
+        kills_before = oom_kills()
         stderr = os.open(folder / "stderr.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             process = await self._launcher.start(record.job_id, record.kind, argv, folder, stderr)
@@ -217,9 +216,9 @@ class JobManager:
         status = await process.exited
         if process.max_rss_bytes:
             log(f"job {record.job_id} ended with {status}, at most {process.max_rss_bytes // 2**20} MiB resident")
-        self._trim_stderr(record.job_id)
+        self._store.trim_stderr(record.job_id)
         if not record.is_ended:
-            self._conclude(record, status, _oom_kills() > kills_before)
+            self._conclude(record, status, oom_kills() > kills_before)
 
     async def _pump(self, record: JobRecord, process: JobProcess) -> None:
         """Stores and publishes events until the job closes its stdout or has said its last word, which ends the record."""
@@ -231,7 +230,7 @@ class JobManager:
                 raise RuntimeFault("internal", "the job printed a line beyond all limits and was ended") from None
             if not line:
                 return
-            event = _parse_event(line)
+            event = parse_event(line)
             if event["type"] == "error" and event["code"] == "cancelled" and not record.cancel_requested:
                 continue  # told to end by the closing runtime or by somebody else: `_conclude` says so
             self._append(record, event)
@@ -252,25 +251,10 @@ class JobManager:
         if record.cancel_requested:
             self._end_with(record, "cancelled", RuntimeFault("cancelled", "the job was cancelled"))
         elif self._closing:
-            fault = RuntimeFault("internal", "the runtime was ended while the job ran; start it again, it goes on from its last checkpoint")
+            fault = RuntimeFault("internal", ENDED_MEANWHILE)
             self._end_with(record, "failed", fault)
         else:
-            self._end_with(record, "failed", self._fault_of_exit(record.job_id, status, was_oom_killed))
-
-    def _fault_of_exit(self, job_id: str, status: int | None, was_oom_killed: bool) -> RuntimeFault:
-        again = "start it again, it goes on from its last checkpoint"
-        if status is None:
-            return RuntimeFault("internal", f"the job's process was lost together with the fork server; {again}")
-        if status < 0:
-            name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
-            if was_oom_killed and -status == signal.SIGKILL:
-                return RuntimeFault("out_of_memory", f"the system ran out of memory and killed the job ({name}); lower batch_size or max_length, then {again}")
-            return RuntimeFault("internal", f"the job was killed by signal {-status} ({name}); {again}", retryable=True)
-        if CODE_OF_EXIT.get(status) == "cancelled":
-            return RuntimeFault("internal", f"the job was told to end (SIGTERM) by something else than this runtime; {again}", retryable=True)
-        tail = self._store.stderr_tail(job_id)
-        code = CODE_OF_EXIT.get(status, "internal")
-        return RuntimeFault(code, f"the job ended with exit code {status} and without a result{': ' + tail if tail else ''}")
+            self._end_with(record, "failed", fault_of_exit(status, was_oom_killed, self._store.stderr_tail(record.job_id)))
 
     # ------------------------------------------------------------------ records and events
 
@@ -295,11 +279,6 @@ class JobManager:
         if record.started_at is not None:
             self._metrics.job_seconds.labels(record.kind).observe(record.ended_at - record.started_at)
         self._tell(record.job_id)
-
-    def _trim_stderr(self, job_id: str) -> None:
-        path = self._store.path(job_id) / "stderr.log"
-        if path.stat().st_size > STDERR_KEPT_BYTES:
-            path.write_bytes(path.read_bytes()[-STDERR_KEPT_BYTES:])
 
     def _tell(self, job_id: str) -> None:
         event = self._changed.pop(job_id, None)
@@ -326,29 +305,10 @@ class JobManager:
                 continue
             try:
                 await asyncio.wait_for(changed.wait(), KEEP_ALIVE_SECONDS)
-            except TimeoutError:
+            except asyncio.TimeoutError:  # Python 3.10 has two kinds
                 yield None
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _parse_event(line: bytes) -> dict[str, Any]:
-    """An event of the job; anything else that got into its stdout becomes a log event."""
-    kinds = {"phase", "progress", "metrics", "log", "checkpoint", "result", "error"}
-    with contextlib.suppress(ValueError):
-        event = json.loads(line)
-        if isinstance(event, dict) and event.get("type") in kinds and isinstance(event.get("time"), (int, float)):
-            return event
-    return {"time": round(time.time(), 3), "type": "log", "level": "info", "message": line.decode("utf-8", "replace").rstrip()[:4000]}
-
-
-def _oom_kills() -> int:
-    """How often the kernel has killed for memory in this control group."""
-    try:
-        with open("/sys/fs/cgroup/memory.events", encoding="ascii") as file:
-            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
-    except (OSError, ValueError):
-        return 0

@@ -1,4 +1,5 @@
 """The running batch's key/value cache: rows of different lengths, right-aligned, that join and leave between steps."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -3,6 +3,7 @@
 Warm start saves the imports (torch, transformers, peft, trl: 15 s and more) of every job. A process that has looked at a GPU must
 not be forked, so machines with an NVIDIA device start cold unless told otherwise.
 """
+
 from __future__ import annotations
 
 import asyncio

@@ -1,4 +1,5 @@
 """Prometheus series of the runtime, in a registry of their own (`GET /metrics`)."""
+
 from __future__ import annotations
 
 from collections import Counter as Tally
@@ -22,14 +23,20 @@ class Metrics:
         self.jobs_total = Counter("clara_runtime_jobs_total", "Jobs that ended.", ["kind", "status"], registry=registry)
         self.active_jobs = Gauge("clara_runtime_active_jobs", "Jobs running now.", registry=registry)
         self.queued_jobs = Gauge("clara_runtime_queued_jobs", "Jobs waiting for a place.", registry=registry)
-        self.job_seconds = Histogram("clara_runtime_job_seconds", "Run time of ended jobs.", ["kind"], buckets=JOB_SECONDS, registry=registry)
-        self.requests_total = Counter("clara_serving_requests_total", "Generation requests that ended.", ["model", "outcome"], registry=registry)
+        self.job_seconds = Histogram(
+            "clara_runtime_job_seconds", "Run time of ended jobs.", ["kind"], buckets=JOB_SECONDS, registry=registry
+        )
+        self.requests_total = Counter(
+            "clara_serving_requests_total", "Generation requests that ended.", ["model", "outcome"], registry=registry
+        )
         self.prompt_tokens = Counter("clara_serving_prompt_tokens_total", "Prompt tokens of ended requests.", ["model"], registry=registry)
         self.generated_tokens = Counter("clara_serving_generated_tokens_total", "Tokens generated.", ["model"], registry=registry)
         self.first_token_seconds = Histogram(
             "clara_serving_first_token_seconds", "From arrival to the first token.", buckets=SECONDS, registry=registry
         )
-        self.request_seconds = Histogram("clara_serving_request_seconds", "From arrival to the last token.", buckets=SECONDS, registry=registry)
+        self.request_seconds = Histogram(
+            "clara_serving_request_seconds", "From arrival to the last token.", buckets=SECONDS, registry=registry
+        )
         self.batch_rows = Histogram("clara_serving_batch_rows", "Rows of each step.", buckets=(1, 2, 4, 8, 16, 32, 64), registry=registry)
         self.running_requests = Gauge("clara_serving_running_requests", "Requests in the running batch.", registry=registry)
         self.waiting_requests = Gauge("clara_serving_waiting_requests", "Requests waiting for a row.", registry=registry)

@@ -1,4 +1,5 @@
 """The bodies of OpenAI-style answers, in vLLM's form."""
+
 from __future__ import annotations
 
 import json
@@ -43,7 +44,9 @@ def chat_logprobs(entries: list[TokenLogprob], names: TokenNames, as_ids: bool) 
     return {"content": content}
 
 
-def completion_logprobs(entries: list[TokenLogprob | None], token_ids: list[int], names: TokenNames, offset: int, as_ids: bool) -> dict[str, Any]:
+def completion_logprobs(
+    entries: list[TokenLogprob | None], token_ids: list[int], names: TokenNames, offset: int, as_ids: bool
+) -> dict[str, Any]:
     """`entries` may begin with None: the first token of an echoed prompt has no probability."""
     tokens, values, tops, offsets = [], [], [], []
 
@@ -72,7 +75,12 @@ def prompt_logprobs(entries: list[TokenLogprob | None], names: TokenNames) -> li
             continue
         ranked = {token: (value, rank) for rank, (token, value) in enumerate(item.top, start=1)}
         ranked[item.token_id] = (item.logprob, item.rank)
-        result.append({str(token): {"logprob": _finite(value), "rank": rank, "decoded_token": names[token]} for token, (value, rank) in ranked.items()})
+        result.append(
+            {
+                str(token): {"logprob": _finite(value), "rank": rank, "decoded_token": names[token]}
+                for token, (value, rank) in ranked.items()
+            }
+        )
     return result
 
 

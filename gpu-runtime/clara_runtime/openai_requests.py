@@ -2,6 +2,7 @@
 
 Unknown fields are ignored, as vLLM does; those that would change the answer and are not supported are refused.
 """
+
 from __future__ import annotations
 
 import math

@@ -1,4 +1,5 @@
 """The serving routes, in vLLM's shapes: chat, completions, models, embeddings, hot loading of adapters, tokenize, health."""
+
 from __future__ import annotations
 
 import asyncio
@@ -79,7 +80,15 @@ class _Routes:
         extra = body.get("chat_template_kwargs") or {}
         if not isinstance(extra, dict) or not all(isinstance(value, (bool, int, float, str)) for value in extra.values()):
             raise read.bad("chat_template_kwargs must be an object of plain values", "chat_template_kwargs")
-        forbidden = {"tokenize", "conversation", "chat_template", "add_generation_prompt", "continue_final_message", "return_tensors", "return_dict"}
+        forbidden = {
+            "tokenize",
+            "conversation",
+            "chat_template",
+            "add_generation_prompt",
+            "continue_final_message",
+            "return_tensors",
+            "return_dict",
+        }
         tokenizer = self._serving.engine.tokenizer
         try:
             text = tokenizer.apply_chat_template(
@@ -135,7 +144,9 @@ class _Routes:
         )
         if not engine.has_room(len(prompts)):
             raise HttpError(429, "too many requests are waiting; try again shortly", retryable=True, headers={"retry-after": "1"})
-        choices = [Choice(index, prompts[index], engine.submit(prompts[index], planned[index], adapter, name)) for index in range(len(prompts))]
+        choices = [
+            Choice(index, prompts[index], engine.submit(prompts[index], planned[index], adapter, name)) for index in range(len(prompts))
+        ]
         return GenerationResponse(choices, style, self.names, self._serving.metrics)
 
     def _room(self, prompt: list[int], asked: int) -> int:
@@ -189,7 +200,11 @@ class _Routes:
         if not MODEL_NAME.fullmatch(name) or ".." in name or name == self._serving.base_name:
             raise HttpError(400, f"The lora adapter name '{name[:100]}' is not usable.", error_type="InvalidUserInput", param="lora_name")
         if body.get("load_inplace"):
-            raise HttpError(400, "load_inplace is not supported: adapters are immutable, load a new version under a new name.", error_type="InvalidUserInput")
+            raise HttpError(
+                400,
+                "load_inplace is not supported: adapters are immutable, load a new version under a new name.",
+                error_type="InvalidUserInput",
+            )
         engine = self._serving.engine
         try:
             await engine.load_adapter(name, path)
@@ -274,4 +289,3 @@ def _adapter_name(body: dict[str, Any]) -> str:
 
 def _base64_floats(vector: list[float]) -> str:
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
-

@@ -2,6 +2,7 @@
 
 Log-probabilities are those of the model's own distribution, before temperature, penalties and cuts, as in vLLM.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -36,12 +37,7 @@ class SamplingOptions:
 
     @property
     def changes_logits(self) -> bool:
-        return (
-            self.presence_penalty != 0
-            or self.frequency_penalty != 0
-            or self.repetition_penalty != 1
-            or bool(self.logit_bias)
-        )
+        return self.presence_penalty != 0 or self.frequency_penalty != 0 or self.repetition_penalty != 1 or bool(self.logit_bias)
 
 
 @dataclass(frozen=True)

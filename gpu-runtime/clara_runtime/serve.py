@@ -5,6 +5,7 @@
 Stdout: `{"type": "listening", "url": …}` when the port is bound (`/health` answers 503 `starting` from then on), and
 `{"type": "ready", …}` when the model answers, or `{"type": "failed", "code", "message"}` with that code's exit status.
 """
+
 from __future__ import annotations
 
 import argparse

@@ -1,4 +1,5 @@
 """The serving part of a process: loads the engine in the background and owns it, the embedder and the names of models."""
+
 from __future__ import annotations
 
 import argparse
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import RuntimeFault
 from .http_errors import HttpError
 from .metrics import Metrics
-from .models import resolve_base
+from .models import go_offline, resolve_base
 
 if TYPE_CHECKING:
     from .adapters import LoadedAdapter
@@ -78,6 +79,8 @@ class Serving:
         folder = Path(self.model).resolve()
         # The operator names the base on the command line, so it may lie anywhere.
         base = resolve_base(self.root, str(folder) if folder.is_dir() else self.model, [folder] if folder.is_dir() else [])
+        if not base.from_hub:
+            go_offline()
         started = time.perf_counter()
         from transformers.utils import logging as transformers_logging
 
@@ -101,8 +104,8 @@ class Serving:
             self.metrics,
         )
         self._embedder = make_embedder(engine, self.base_name, arguments.embedding_model)
-        self.metrics.running_requests.set_function(lambda: engine.running_count)
-        self.metrics.waiting_requests.set_function(lambda: engine.waiting_count)
+        self.metrics.running_requests.set_function(lambda: engine.runner.running_count)
+        self.metrics.waiting_requests.set_function(lambda: engine.runner.waiting_count)
         self.metrics.loaded_adapters.set_function(lambda: len(engine.adapters))
         self.seconds["load"] = round(time.perf_counter() - started, 3)
         self._engine = engine

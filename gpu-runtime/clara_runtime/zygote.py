@@ -11,6 +11,7 @@
 It has one thread and never touches CUDA. Each job leads a session of its own; when the API goes, the socket ends, all jobs are
 killed and so is this process (on Linux the kernel also sees to that, by PR_SET_PDEATHSIG).
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -66,7 +67,9 @@ class Zygote:
         gc.freeze()
         from .app_log import rss_bytes
 
-        self._send(type="ready", seconds=round(time.perf_counter() - started, 3), rss_bytes=rss_bytes(), threads=len(os.listdir("/proc/self/task")))
+        self._send(
+            type="ready", seconds=round(time.perf_counter() - started, 3), rss_bytes=rss_bytes(), threads=len(os.listdir("/proc/self/task"))
+        )
         return True
 
     def _obey(self) -> bool:

@@ -90,7 +90,9 @@ def until(condition, what: str, seconds: float = PATIENCE_S) -> Any:
     raise AssertionError(f"waited {seconds} s for {what}")
 
 
-def events_of(client: httpx.Client, job_id: str, after: int | None = None, header: int | None = None, take: int | None = None) -> list[dict]:
+def events_of(
+    client: httpx.Client, job_id: str, after: int | None = None, header: int | None = None, take: int | None = None
+) -> list[dict]:
     """The events of a job up to its end, or the first `take` of them."""
     found: list[dict] = []
     params = {} if after is None else {"after": str(after)}

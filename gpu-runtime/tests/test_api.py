@@ -21,7 +21,11 @@ from clara_runtime.protocol import check
 def run(module: str, *arguments: str, token: str = "") -> tuple[int, list[dict], str]:
     """Runs a program that is expected to end by itself."""
     done = subprocess.run(
-        [sys.executable, "-m", f"clara_runtime.{module}", *arguments], cwd=RUNTIME, env={**os.environ, "CLARA_RUNTIME_TOKEN": token}, capture_output=True, timeout=60
+        [sys.executable, "-m", f"clara_runtime.{module}", *arguments],
+        cwd=RUNTIME,
+        env={**os.environ, "CLARA_RUNTIME_TOKEN": token},
+        capture_output=True,
+        timeout=60,
     )
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr.decode()
 
@@ -110,7 +114,12 @@ def test_the_api_tells_what_it_can_do_in_the_agreed_form(tmp_path):
         capabilities = client.get("/v1/capabilities").json()
         check("RuntimeCapabilities", capabilities)
         assert capabilities["serving"] is None and "lora" in capabilities["trainers"] and capabilities["versions"]["torch"]
-        assert client.get("/health").json() == {"status": "ok", "version": capabilities["version"], "active_jobs": 0, "max_concurrent_jobs": 2}
+        assert client.get("/health").json() == {
+            "status": "ok",
+            "version": capabilities["version"],
+            "active_jobs": 0,
+            "max_concurrent_jobs": 2,
+        }
         assert "clara_runtime_active_jobs 0.0" in client.get("/metrics").text
         assert client.get("/v1/models").status_code == 404
         # the token is in no place that another program of this user could read

@@ -25,7 +25,21 @@ def ask(path: str, headers: dict | list, token: str | None = None, loopback_only
 
 @pytest.mark.parametrize("path", ["/v1/models", "/metrics", "/v1/unknown", "/health/", "//health"])
 @pytest.mark.parametrize(
-    "header", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Bearer secre", "Bearer secrett", "Basic secret", "secret", "Bearer SECRET", "bearer", "Bearer secret,x"]
+    "header",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong",
+        "Bearer secre",
+        "Bearer secrett",
+        "Basic secret",
+        "secret",
+        "Bearer SECRET",
+        "bearer",
+        "Bearer secret,x",
+    ],
 )
 def test_everything_but_health_needs_the_token(path, header):
     answer = ask(path, {} if header is None else {"authorization": header}, token="secret")
@@ -45,12 +59,28 @@ def test_without_a_token_a_loopback_host_is_answered(host):
     assert ask("/v1/models", {"host": host}, loopback_only=True).text == "inside"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "0.0.0.0", "", "[::2]", "2130706433", "[bad"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8000",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "10.0.0.1",
+        "0.0.0.0",
+        "",
+        "[::2]",
+        "2130706433",
+        "[bad",
+    ],
+)
 def test_A18_a_name_that_was_pointed_at_this_machine_is_refused(host):
     for path in ("/v1/models", "/health"):
         assert ask(path, {"host": host}, loopback_only=True).status_code == 403
 
 
-@pytest.mark.parametrize(("origin", "status"), [("https://evil.example", 403), ("null", 403), ("http://localhost:3000", 200), ("http://127.0.0.1", 200)])
+@pytest.mark.parametrize(
+    ("origin", "status"), [("https://evil.example", 403), ("null", 403), ("http://localhost:3000", 200), ("http://127.0.0.1", 200)]
+)
 def test_without_a_token_only_pages_of_this_machine_are_answered(origin, status):
     assert ask("/v1/models", {"origin": origin}, loopback_only=True).status_code == status

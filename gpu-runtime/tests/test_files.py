@@ -21,7 +21,9 @@ class Files:
     def __init__(self, root):
         self.root = root
         self.loaded: list = []
-        self._app = build_app([*file_routes(FileStore(root, LIMIT)), *adapter_routes(root, lambda folder: folder in self.loaded)], None, False)
+        self._app = build_app(
+            [*file_routes(FileStore(root, LIMIT)), *adapter_routes(root, lambda folder: folder in self.loaded)], None, False
+        )
 
     def __call__(self, method: str, path: str, **options) -> httpx.Response:
         async def call() -> httpx.Response:
@@ -108,7 +110,10 @@ def test_A16_a_path_that_is_not_plainly_inside_the_root_is_refused(files, tmp_pa
     assert files.names() == before and not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("path", ["", ".", "..", "../x", "a/../../x", "a/./b", "/x", "a//b", "a/", "a\0b", "a\nb", "a\\b", ".x", "jobs", "Jobs/x", "checkpoints/x"])
+@pytest.mark.parametrize(
+    "path",
+    ["", ".", "..", "../x", "a/../../x", "a/./b", "/x", "a//b", "a/", "a\0b", "a\nb", "a\\b", ".x", "jobs", "Jobs/x", "checkpoints/x"],
+)
 def test_A16_such_a_path_is_refused_also_where_no_client_tidied_it(files, path):
     with pytest.raises(RuntimeFault) as refusal:
         FileStore(files.root, LIMIT).locate(path, writing=True)

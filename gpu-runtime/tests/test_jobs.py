@@ -91,7 +91,14 @@ def alive(pid: int) -> bool:
 
 
 def test_what_needs_no_training_is_refused_at_once(api, spec):
-    for bad in (spec(settings__epochs=0), spec(protocol=2), spec(kind="dance"), {**spec(), "job_id": "../x"}, {**spec(), "base_model": 7}, {}):
+    for bad in (
+        spec(settings__epochs=0),
+        spec(protocol=2),
+        spec(kind="dance"),
+        {**spec(), "job_id": "../x"},
+        {**spec(), "base_model": 7},
+        {},
+    ):
         refused = api.post(bad)
         assert refused.status_code == 400 and refused.json()["error"]["clara_code"] == "spec_invalid", refused.text
     assert api.client.post("/v1/jobs", content=b"{").status_code == 400
@@ -197,7 +204,9 @@ def test_a_killed_trainer_fails_with_the_signals_name_and_may_be_tried_again(api
     api.post(spec(**LONG))
     os.kill(api.wait_for_step(spec()["job_id"]), signal.SIGKILL)
     job = api.wait(spec()["job_id"], "failed")
-    assert job["error"]["code"] in ("internal", "out_of_memory") and "SIGKILL" in job["error"]["message"] and job["error"]["retryable"] is True
+    assert (
+        job["error"]["code"] in ("internal", "out_of_memory") and "SIGKILL" in job["error"]["message"] and job["error"]["retryable"] is True
+    )
     assert events_of(api.client, job["job_id"])[-1]["message"] == job["error"]["message"]
 
 

@@ -80,16 +80,18 @@ def test_alone(served, expected):
 
 
 def test_all_questions_to_all_models_at_once_run_in_one_mixed_batch(served, expected):
-    served.engine.largest_batch = 0
+    served.engine.runner.largest_batch = 0
     pairs = list(expected)
     with concurrent.futures.ThreadPoolExecutor(len(pairs)) as pool:
-        answers = list(pool.map(lambda pair: served.chat(*pair, max_tokens=24, logprobs=True, top_logprobs=2, return_token_ids=True).json(), pairs))
+        answers = list(
+            pool.map(lambda pair: served.chat(*pair, max_tokens=24, logprobs=True, top_logprobs=2, return_token_ids=True).json(), pairs)
+        )
     for pair, answer in zip(pairs, answers, strict=True):
         same(answer, expected[pair])
         for entry in answer["choices"][0]["logprobs"]["content"]:
             assert entry["top_logprobs"][0]["logprob"] == pytest.approx(entry["logprob"], abs=1e-6)
             assert len(entry["top_logprobs"]) == 2
-    assert served.engine.largest_batch >= 8
+    assert served.engine.runner.largest_batch >= 8
 
 
 def test_streams_say_the_same_and_carry_the_same_log_probabilities(served, expected):
@@ -113,7 +115,9 @@ def test_prompt_log_probabilities_equal_pefts(served, peft):
     body = {"model": "two", "prompt": prompt, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
     entries = served.client.post("/v1/completions", json=body).json()["choices"][0]["prompt_logprobs"]
     assert entries[0] is None
-    assert [entry[str(token)]["logprob"] for entry, token in zip(entries[1:], ids[1:], strict=True)] == pytest.approx(want, abs=TOLERANCE_NATS)
+    assert [entry[str(token)]["logprob"] for entry, token in zip(entries[1:], ids[1:], strict=True)] == pytest.approx(
+        want, abs=TOLERANCE_NATS
+    )
     echoed = served.client.post("/v1/completions", json={**body, "prompt_logprobs": None, "echo": True, "logprobs": 0}).json()["choices"][0]
     assert echoed["text"].startswith(prompt)
     assert echoed["logprobs"]["token_logprobs"][1 : len(ids)] == pytest.approx(want, abs=TOLERANCE_NATS)
@@ -130,7 +134,13 @@ def test_a_trained_adapter_serves_its_fingerprint(trained):
         cards = {card["id"]: card for card in served.client.get("/v1/models").json()["data"]}
         assert cards["keys@v1"]["sha256"] == trained["result"]["adapter_sha256"]
         for entry in fingerprint["prompts"]:
-            body = {"model": "keys@v1", "messages": entry["messages"], "temperature": 0, "max_tokens": len(entry["token_ids"]), "logprobs": True}
+            body = {
+                "model": "keys@v1",
+                "messages": entry["messages"],
+                "temperature": 0,
+                "max_tokens": len(entry["token_ids"]),
+                "logprobs": True,
+            }
             choice = served.client.post("/v1/chat/completions", json=body).json()["choices"][0]
             assert choice["message"]["content"] == entry["output"]
             assert [item["logprob"] for item in choice["logprobs"]["content"]] == pytest.approx(entry["logprobs"], abs=TOLERANCE_NATS)

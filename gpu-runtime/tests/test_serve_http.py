@@ -78,7 +78,9 @@ def test_max_tokens_and_max_completion_tokens_cut(served):
 
 def test_a_seed_repeats_a_draw_whatever_runs_beside_it(served):
     def draw(seed: int) -> str:
-        return served.chat("Say moba.", temperature=1.5, seed=seed, max_tokens=20, ignore_eos=True).json()["choices"][0]["message"]["content"]
+        return served.chat("Say moba.", temperature=1.5, seed=seed, max_tokens=20, ignore_eos=True).json()["choices"][0]["message"][
+            "content"
+        ]
 
     alone = [draw(7), draw(8)]
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
@@ -99,10 +101,14 @@ def test_completions_take_texts_token_ids_and_lists_of_them(served):
     for prompt, count in (("Hello", 1), (ids, 1), (["Hello", "What"], 2), ([ids, ids], 2)):
         answer = served.client.post("/v1/completions", json={"model": "base", "prompt": prompt, "max_tokens": 4, "temperature": 0}).json()
         assert answer["object"] == "text_completion" and [choice["index"] for choice in answer["choices"]] == list(range(count))
-    with served.client.stream("POST", "/v1/completions", json={"model": "base", "prompt": ["Hello", "What"], "max_tokens": 4, "temperature": 0, "stream": True}) as response:
+    with served.client.stream(
+        "POST", "/v1/completions", json={"model": "base", "prompt": ["Hello", "What"], "max_tokens": 4, "temperature": 0, "stream": True}
+    ) as response:
         lines = [json.loads(line[6:]) for line in response.iter_lines() if line.startswith("data: {")]
     streamed = {index: "".join(line["choices"][0]["text"] for line in lines if line["choices"][0]["index"] == index) for index in (0, 1)}
-    whole = served.client.post("/v1/completions", json={"model": "base", "prompt": ["Hello", "What"], "max_tokens": 4, "temperature": 0}).json()
+    whole = served.client.post(
+        "/v1/completions", json={"model": "base", "prompt": ["Hello", "What"], "max_tokens": 4, "temperature": 0}
+    ).json()
     assert streamed == {choice["index"]: choice["text"] for choice in whole["choices"]}
 
 
@@ -118,7 +124,9 @@ def test_embeddings_are_unit_vectors_the_same_alone_and_together(served):
     vectors = [item["embedding"] for item in together["data"]]
     assert [item["index"] for item in together["data"]] == [0, 1, 2] and together["usage"]["prompt_tokens"] > 3
     assert all(sum(value * value for value in vector) == pytest.approx(1, abs=1e-4) for vector in vectors)
-    alone = served.client.post("/v1/embeddings", json={**body, "input": "Hello there", "encoding_format": "base64"}).json()["data"][0]["embedding"]
+    alone = served.client.post("/v1/embeddings", json={**body, "input": "Hello there", "encoding_format": "base64"}).json()["data"][0][
+        "embedding"
+    ]
     data = base64.b64decode(alone)
     assert list(struct.unpack(f"<{len(data) // 4}f", data)) == pytest.approx(vectors[0], abs=1e-4)
     assert sum(a * b for a, b in zip(vectors[0], vectors[1], strict=True)) < 0.999
@@ -157,7 +165,17 @@ def test_a_bad_field_is_named(served, fields, param):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b'"x"', b'{"model": "base", "messages": NaN}', b'{"a":' * 100_000, b"[" * 100_000, b"\xff\xfe", b'{"seed": ' + b"9" * 5000 + b"}"],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"x"',
+        b'{"model": "base", "messages": NaN}',
+        b'{"a":' * 100_000,
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"seed": ' + b"9" * 5000 + b"}",
+    ],
 )
 def test_a_body_that_is_not_a_json_object_is_refused_quickly(served, body):
     begin = time.perf_counter()
@@ -175,7 +193,11 @@ def test_a_prompt_beyond_the_context_is_refused_and_the_server_goes_on(served):
 
 
 def test_an_unknown_model_is_404_everywhere(served):
-    for path, body in (("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}]}), ("/v1/completions", {"prompt": "x"}), ("/v1/embeddings", {"input": "x"})):
+    for path, body in (
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}]}),
+        ("/v1/completions", {"prompt": "x"}),
+        ("/v1/embeddings", {"input": "x"}),
+    ):
         refused = served.client.post(path, json={"model": "nobody", **body})
         assert refused.status_code == 404 and error_of(refused)["type"] == "NotFoundError"
 
@@ -203,10 +225,10 @@ def test_a_step_that_fails_costs_its_requests_and_not_the_server(served, monkeyp
     before = served.chat("Hello").json()["choices"][0]["message"]
     kind = getattr(torch, error, None) or getattr(builtins, error)
     with monkeypatch.context() as patch:
-        patch.setattr(served.engine, "_step", lambda: (_ for _ in ()).throw(kind("no such luck")))
+        patch.setattr(served.engine.runner, "_step", lambda: (_ for _ in ()).throw(kind("no such luck")))
         failed = served.chat("Hello")
         assert failed.status_code == status and error_of(failed)["clara_code"] == code and error_of(failed)["retryable"] is True
-    assert served.engine.running_count == 0
+    assert served.engine.runner.running_count == 0
     assert served.chat("Hello").json()["choices"][0]["message"] == before
 
 
@@ -215,10 +237,21 @@ def test_a_step_that_fails_costs_its_requests_and_not_the_server(served, monkeyp
 
 def open_stream(served, tokens: int = 900, model: str = "base") -> socket.socket:
     """A streaming request on a bare socket, after its first chunk."""
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}], "stream": True, "max_tokens": tokens, "ignore_eos": True, "temperature": 0})
+    body = json.dumps(
+        {
+            "model": model,
+            "messages": [{"role": "user", "content": "Hello"}],
+            "stream": True,
+            "max_tokens": tokens,
+            "ignore_eos": True,
+            "temperature": 0,
+        }
+    )
     host, port = served.url.removeprefix("http://").split(":")
     sock = socket.create_connection((host, int(port)))
-    sock.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+    sock.sendall(
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
+    )
     data = b""
     while b"data:" not in data:
         data += sock.recv(4096)
@@ -229,10 +262,10 @@ def test_A52_a_client_that_goes_away_frees_its_row_within_100_ms(served):
     took = []
     for _ in range(5):
         sock = open_stream(served)
-        until(lambda: served.engine.running_count == 1, "the request to run", 5)
+        until(lambda: served.engine.runner.running_count == 1, "the request to run", 5)
         begin = time.perf_counter()
         sock.close()
-        until(lambda: served.engine.running_count == 0, "the row to be freed", 5)
+        until(lambda: served.engine.runner.running_count == 0, "the row to be freed", 5)
         took.append(time.perf_counter() - begin)
     assert sorted(took)[2] < 0.1, took
 
@@ -242,9 +275,9 @@ def test_an_aborted_whole_answer_is_dropped_too(served):
     host, port = served.url.removeprefix("http://").split(":")
     sock = socket.create_connection((host, int(port)))
     sock.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
-    until(lambda: served.engine.running_count == 1, "the request to run", 5)
+    until(lambda: served.engine.runner.running_count == 1, "the request to run", 5)
     sock.close()
-    until(lambda: served.engine.running_count == 0, "the row to be freed", 2)
+    until(lambda: served.engine.runner.running_count == 0, "the row to be freed", 2)
 
 
 # ------------------------------------------------------------------ adapters
@@ -254,7 +287,7 @@ def test_adapters_are_loaded_listed_used_and_unloaded_while_serving(served):
     before = served.chat("Hello").json()["choices"][0]["message"]
     sock = open_stream(served, 400)
     assert served.load("one", "adapters/one@v1").status_code == 200
-    until(lambda: served.engine.running_count == 1, "the stream to run on", 5)
+    until(lambda: served.engine.runner.running_count == 1, "the stream to run on", 5)
     cards = {card["id"]: card for card in served.client.get("/v1/models").json()["data"]}
     assert cards["one"]["parent"] == "base" and cards["one"]["root"].endswith("adapters/one@v1") and cards["base"]["parent"] is None
     assert served.chat("Hello", "one", max_tokens=8).json()["choices"][0]["message"]["content"] not in before["content"]
@@ -364,7 +397,15 @@ def renamed_pickle(folder):
 
 @pytest.mark.parametrize(
     "change",
-    [pickled, renamed_pickle, with_config(r=4), with_config(r=128), with_config(use_dora=True), with_config(modules_to_save=["embed_tokens"]), with_config(peft_type="IA3")],
+    [
+        pickled,
+        renamed_pickle,
+        with_config(r=4),
+        with_config(r=128),
+        with_config(use_dora=True),
+        with_config(modules_to_save=["embed_tokens"]),
+        with_config(peft_type="IA3"),
+    ],
     ids=["bin", "renamed-pickle", "wrong-rank", "rank-above-limit", "dora", "modules-to-save", "ia3"],
 )
 def test_A21_an_adapter_that_is_not_plain_lora_of_this_base_is_refused_and_the_model_is_unharmed(served, change):

@@ -9,7 +9,12 @@ import pytest
 from clara_runtime.detokenizer import Detokenizer
 from clara_runtime.models import load_tokenizer
 
-TEXTS = ["Grüße aus Köln, 25 € – ja!", "😀👩‍👩‍👧 naïve 漢字 ok", "  leading and  double spaces\n\nlines", "plain"]  # emoji and Han are several tokens a character
+TEXTS = [
+    "Grüße aus Köln, 25 € – ja!",
+    "😀👩‍👩‍👧 naïve 漢字 ok",
+    "  leading and  double spaces\n\nlines",
+    "plain",
+]  # emoji and Han are several tokens a character
 
 
 @pytest.fixture(scope="module")
