@@ -85,6 +85,14 @@ export class RuntimeHttpClient implements AsyncDisposable {
     });
   }
 
+  /** Paths of the files under the runtime's root that begin with `prefix`, at most 10,000. */
+  async listFiles(prefix: string, options: CallOptions = {}): Promise<string[]> {
+    const { body, url } = await this.#json("GET", `/v1/files?prefix=${encodeURIComponent(prefix)}`, options);
+    const { files } = (body ?? {}) as { files?: { path: string }[] };
+    if (!Array.isArray(files)) throw protocolMismatch(url, "its list of files is none");
+    return files.map(({ path }) => path);
+  }
+
   /** Removes a file under the runtime's root; one that is not there is fine. */
   async deleteFile(path: string, options: CallOptions = {}): Promise<void> {
     try {

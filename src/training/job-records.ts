@@ -40,12 +40,14 @@ export async function changeJob(
   return row;
 }
 
-/** The next version of a configuration; taken for good, also when its job fails. */
-export async function takeVersion(executor: Executor, configName: string): Promise<number> {
+/** The next version of a configuration, at least `from`; taken for good, also when its job fails. */
+export async function takeVersion(executor: Executor, configName: string, from = 1): Promise<number> {
   const { last_version } = await executor
     .insertInto("training_versions")
-    .values({ config_name: configName, last_version: 1 })
-    .onConflict((conflict) => conflict.column("config_name").doUpdateSet({ last_version: sql<number>`training_versions.last_version + 1` }))
+    .values({ config_name: configName, last_version: from })
+    .onConflict((conflict) =>
+      conflict.column("config_name").doUpdateSet({ last_version: sql<number>`greatest(training_versions.last_version + 1, ${from})` }),
+    )
     .returning("last_version")
     .executeTakeFirstOrThrow();
   return last_version;

@@ -1,4 +1,4 @@
-import { createWriteStream } from "node:fs";
+import { createWriteStream, existsSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { Readable } from "node:stream";
@@ -67,6 +67,10 @@ export class LocalProcessBackend implements TrainingBackend {
       throw error;
     });
     return this.#capabilities;
+  }
+
+  async hasAdapter(name: string): Promise<boolean> {
+    return existsSync(join(this.#root, "adapters", name));
   }
 
   async run(spec: RuntimeSpec, files: readonly TrainingFile[], options: BackendRunOptions): Promise<TrainResult | EvaluateResult> {

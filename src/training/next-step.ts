@@ -8,6 +8,8 @@ export type StopReason = "cancel" | "pause" | "timeout" | "shutdown" | "lost";
 export type RunEnd =
   | { kind: "result"; result: TrainResult | EvaluateResult }
   | { kind: "stopped"; reason: StopReason }
+  /** The runtime has an adapter of this name from another job (its folder is older than this database, or shared with another). */
+  | { kind: "name_taken"; freeVersion: number }
   | { kind: "error"; error: unknown };
 
 /** What the job becomes. */
@@ -18,6 +20,8 @@ export type NextStep =
   | { kind: "pause" }
   /** Back into the queue: after a failure, because no runtime answers, or because its worker stops. */
   | { kind: "requeue"; cause: "failure" | "waiting" | "shutdown"; delaySeconds: number; note: string }
+  /** Back into the queue with at least this version. */
+  | { kind: "rename"; version: number }
   /** Another worker has it: leave everything as it is. */
   | { kind: "leave" };
 
@@ -52,6 +56,7 @@ export function nextStep(
       ),
     };
   }
+  if (end.kind === "name_taken") return { kind: "rename", version: end.freeVersion };
   const error = claraError(end.error, jobId);
   if (error.code === "runtime_unavailable" || error.code === "store_unavailable") {
     const delaySeconds = Math.min(LONGEST_WAIT_SECONDS, 2 ** Math.min(counters.waits, 5));

@@ -1,11 +1,11 @@
-import { ConfigurationError } from "../errors.js";
+import { ClaraError, ConfigurationError } from "../errors.js";
 import type { RuntimeSpec, TrainResult } from "../types/runtime-protocol.js";
 import { type BuiltSpec, buildEvaluateSpec, buildTrainSpec, type EvaluateRequest, type TrainRequest } from "./build-spec.js";
 import type { ResolvedTrainingOptions } from "./client-options.js";
 import { EventWriter } from "./event-writer.js";
 import type { JobNotifier } from "./job-notifier.js";
 import type { Delivery, JobQueue } from "./job-queue.js";
-import { changeJob, type JobRow, lockJob } from "./job-records.js";
+import { changeJob, type JobRow, lockJob, takeVersion } from "./job-records.js";
 import { type NextStep, nextStep, type RunEnd, type StopReason } from "./next-step.js";
 import { DETACH } from "./training-backend.js";
 
@@ -95,7 +95,9 @@ export class JobRun {
       });
       return { kind: "result", result };
     } catch (error) {
-      return this.#reason === null ? { kind: "error", error } : { kind: "stopped", reason: this.#reason };
+      if (this.#reason !== null) return { kind: "stopped", reason: this.#reason };
+      const freeVersion = await this.#freeVersion(error);
+      return freeVersion === null ? { kind: "error", error } : { kind: "name_taken", freeVersion };
     }
   }
 
@@ -104,6 +106,21 @@ export class JobRun {
     const signal = this.#stopping.signal;
     if (row.kind === "evaluate") return buildEvaluateSpec(row.input as unknown as EvaluateRequest);
     return buildTrainSpec(row.input as unknown as TrainRequest, this.#context.options.datasets, { signal });
+  }
+
+  /** The next version that is free at the runtime, where the failure is that this one is not; a job's own adapter is no failure. */
+  async #freeVersion(error: unknown): Promise<number | null> {
+    const { row } = this.#claim;
+    const { backend } = this.#context.options;
+    if (!ClaraError.isInstance(error) || error.code !== "adapter_invalid" || row.kind !== "train" || !backend?.hasAdapter) return null;
+    try {
+      let version = row.version;
+      while (await backend.hasAdapter(`${row.config_name}@v${version}`, { signal: this.#stopping.signal })) version += 1;
+      return version === row.version ? null : version;
+    } catch (failure) {
+      this.#context.options.logger.warn({ jobId: row.id, error: String(failure) }, "could not ask which adapter names are taken");
+      return null;
+    }
   }
 
   #stop(reason: StopReason): void {
@@ -201,6 +218,25 @@ export class JobRun {
       case "pause":
         await changeJob(transaction, job, { ...released, status: "paused", message_id: null });
         break;
+      case "rename": {
+        const version = await takeVersion(transaction, row.config_name, step.version);
+        const adapterName = `${row.config_name}@v${version}`;
+        await changeJob(
+          transaction,
+          job,
+          {
+            ...released,
+            status: "queued",
+            message_id: await queue.send(transaction, row),
+            version,
+            adapter_name: adapterName,
+            input: JSON.stringify({ ...row.input, adapterName }),
+            phase: null,
+          },
+          [{ type: "log", level: "warning", message: `the runtime has another ${row.adapter_name} already; this becomes ${adapterName}` }],
+        );
+        break;
+      }
       case "requeue": {
         const messageId = await queue.send(transaction, row, { delaySeconds: step.delaySeconds });
         const isWaiting = step.cause === "waiting";

@@ -60,6 +60,10 @@ export class RuntimeBackend implements TrainingBackend, AsyncDisposable {
     }
   }
 
+  async hasAdapter(name: string, options: CallOptions = {}): Promise<boolean> {
+    return (await this.#client.listFiles(`adapters/${name}/`, options)).length > 0;
+  }
+
   /** Closes its connections; jobs go on. */
   async close(): Promise<void> {
     await this.#client.close();

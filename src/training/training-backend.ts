@@ -32,6 +32,8 @@ export interface TrainingBackend {
    * run), with `TrainingError` where the job failed, and with `AbortedError` after an abort.
    */
   run(spec: RuntimeSpec, files: readonly TrainingFile[], options: BackendRunOptions): Promise<TrainResult | EvaluateResult>;
+  /** True where `name@vN` is taken in the place where adapters are written, by whatever job. */
+  hasAdapter?(name: string, options?: CallOptions): Promise<boolean>;
   /** Ends a job that an earlier process let go of; resolves also where there is none. Absent where no job outlives its process. */
   cancel?(jobId: string): Promise<void>;
   capabilities(options?: CallOptions): Promise<RuntimeCapabilities>;

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -104,6 +104,19 @@ describe.each(["runtime over HTTP", "local process"] as const)("training the tin
     expect(done.error).toBeNull();
     expect(done).toMatchObject({ status: "completed", totalEpochs: 1 });
     expect(done.metrics.learningRate).toBeLessThanOrEqual(5e-6);
+  });
+
+  itOnRuntime("takes the next version where the runtime has an adapter of that name from elsewhere", { timeout: 300_000 }, async () => {
+    await mkdir(join(root, "adapters", "taken@v1"), { recursive: true });
+    await writeFile(join(root, "adapters", "taken@v1", "adapter_config.json"), "{}");
+    const { id, adapterName } = await training.createJob({ ...job, configName: "taken", overrides: { ...job.overrides, maxSteps: 2 } });
+    expect(adapterName).toBe("taken@v1");
+    const done = await training.waitFor(id);
+    expect(done.error).toBeNull();
+    expect(done).toMatchObject({ status: "completed", adapterName: "taken@v2", result: { adapter_name: "taken@v2" } });
+    expect((await training.createJob({ ...job, configName: "taken", overrides: { ...job.overrides, maxSteps: 2 } })).adapterName).toBe(
+      "taken@v3",
+    );
   });
 
   itOnRuntime("evaluates finished adapters through the same queue", { timeout: 300_000 }, async () => {
