@@ -11,7 +11,10 @@ const DOCUMENTS_PER_BATCH = 64;
 /** Texts per call of the embedder, and rows per statement. */
 const CHUNKS_PER_CALL = 128;
 /** From this many chunks on, exact search gives way to an index. */
-const INDEX_FROM_CHUNKS = 10_000;
+const INDEX_FROM_CHUNKS = 4_000;
+
+/** From this many new documents on, the planner and the word index are told. */
+const TIDY_FROM_DOCUMENTS = 500;
 
 /** How far `addDocuments` or `reembed` is. */
 export interface CorpusProgress {
@@ -83,6 +86,7 @@ export class Corpus {
     }
     await flush();
     if (result.added > 0) await this.#indexIfLarge();
+    if (result.added >= TIDY_FROM_DOCUMENTS) await tidyUp(this.#store.db);
     return result;
   }
 
@@ -216,6 +220,12 @@ export class Corpus {
       .execute();
     for (const row of rows) if (Number(row.count) >= this.#indexFromChunks) await buildVectorIndex(db, row.id, row.dimensions);
   }
+}
+
+/** What a server does by itself after a while and PGlite never does: fresh statistics, and new words moved into the index proper. */
+async function tidyUp(executor: Executor): Promise<void> {
+  await sql`analyze clara.corpus_chunk`.execute(executor);
+  await sql`select gin_clean_pending_list('clara.corpus_chunk_search')`.execute(executor);
 }
 
 /** The title tells what a chunk in the middle of a document is about. */

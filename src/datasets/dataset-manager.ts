@@ -1,33 +1,30 @@
 import type { ReadableStream } from "node:stream/web";
-import { z } from "zod";
-import { AbortedError, ConfigurationError, ValidationError } from "../errors.js";
+import { AbortedError, ConfigurationError } from "../errors.js";
 import type { Executor, Store } from "../store/store.js";
-import {
-  type AddDocumentsResult,
-  type CallOptions,
-  type Dataset,
+import type {
+  AddDocumentsResult,
+  CallOptions,
+  Dataset,
   DatasetItem,
-  type DocumentInput,
-  type Embedder,
-  type FeedbackInput,
-  type Logger,
-  type PreparedData,
+  DocumentInput,
+  Embedder,
+  Logger,
+  PreparedData,
   SearchQuery,
-  type SearchResult,
-  Slug,
-  type SplitName,
+  SearchResult,
+  SplitName,
 } from "../types/index.js";
 import { analyzeItems, type DatasetAnalysis } from "./analysis.js";
 import type { TextClassifier } from "./checks/profanity.js";
 import { Corpus, type CorpusOptions, type CorpusStatistics } from "./corpus.js";
+import { collectRows, type DatasetInput, emptyDataset, parseHeader, requireArray } from "./dataset-input.js";
 import { type ExportOptions, exportItems, parseExportOptions } from "./export/export-dataset.js";
 import { type PrepareOptions, prepareCandidates, toCandidates } from "./preparation.js";
 import { QualityChecker, type QualityOptions } from "./quality-checker.js";
 import { type DatasetFilter, DatasetRegistry } from "./registry.js";
-import { fromFeedback, type TrainingSource } from "./sample-input.js";
+import type { TrainingSource } from "./sample-input.js";
 import { HybridSearch } from "./search.js";
-import { StatisticsCollector } from "./statistics.js";
-import { estimateTokens, type Tokenizer } from "./tokenizer.js";
+import type { Tokenizer } from "./tokenizer.js";
 
 /** Options of `DatasetManager`. */
 export interface DatasetManagerOptions {
@@ -44,30 +41,6 @@ export interface DatasetManagerOptions {
   references?: (id: string) => Promise<string[]>;
   logger?: Logger;
 }
-
-/** What `create` makes a dataset of: one of `samples`, `items`, `query`, `feedback`. */
-export interface DatasetInput {
-  /** 3..100 characters; a name that is there already gets its next version. */
-  name: string;
-  description?: string;
-  domain?: string;
-  /** Prepared first (filtered, deduplicated, split). */
-  samples?: readonly TrainingSource[];
-  /** Rows that are prepared already, taken as they stand. */
-  items?: readonly DatasetItem[];
-  /** The search whose results become samples. */
-  query?: SearchQuery;
-  /** Feedback that becomes samples: corrections and thumbs up to imitate, thumbs down as preferences. */
-  feedback?: readonly FeedbackInput[];
-  lineage?: Dataset["lineage"];
-  preparation?: PrepareOptions;
-}
-
-const Header = z.object({
-  name: z.string().trim().min(3).max(100),
-  description: z.string().max(10_000).optional(),
-  domain: Slug.optional(),
-});
 
 /**
  * Collects texts, searches them, judges and prepares training data, and keeps immutable, versioned datasets.
@@ -202,18 +175,10 @@ export class DatasetManager {
    */
   async create(input: DatasetInput, options: CallOptions & { transaction?: Executor } = {}): Promise<Dataset> {
     if (options.signal?.aborted) throw new AbortedError();
-    const header = Header.safeParse(input);
-    if (!header.success) {
-      const issue = header.error.issues[0];
-      const field = issue?.path.join(".") ?? "";
-      throw new ValidationError("input_invalid", `The dataset's ${field} is invalid: ${issue?.message}.`, { details: { field } });
-    }
-    const { name, description, domain } = header.data;
-    const preparation = this.#withDefaults({
-      ...input.preparation,
-      ...(domain === undefined ? {} : { domain: input.preparation?.domain ?? domain }),
-    });
-    const { prepared, lineage, isPrepared } = await this.#collect(input, preparation, options.signal);
+    const { name, description, domain } = parseHeader(input);
+    const preparation = this.#withDefaults({ ...input.preparation, domain: input.preparation?.domain ?? domain });
+    const parts = { quality: this.quality, tokenizer: this.#tokenizer, search: this.search.bind(this) };
+    const { prepared, lineage, isPrepared } = await collectRows(input, preparation, parts, { signal: options.signal });
     if (prepared.items.length === 0) throw emptyDataset(name, prepared.report);
     const dataset = await this.#registry.create(
       {
@@ -321,54 +286,6 @@ export class DatasetManager {
     return exportItems(this.items(id, { split: parsed.split, signal: options.signal }), parsed, options);
   }
 
-  async #collect(
-    input: DatasetInput,
-    preparation: PrepareOptions,
-    signal?: AbortSignal,
-  ): Promise<{ prepared: PreparedData; lineage: Dataset["lineage"]; isPrepared: boolean }> {
-    const given = (["samples", "items", "query", "feedback"] as const).filter((field) => input[field] !== undefined);
-    if (given.length !== 1) {
-      const problem = given.length === 0 ? "none was given" : `${given.join(" and ")} were given`;
-      throw new ValidationError("input_invalid", `Give exactly one of samples, items, query, feedback; ${problem}.`, {
-        details: { given },
-      });
-    }
-    if (input.items) return { prepared: await this.#asPrepared(requireArray("items", input.items)), lineage: {}, isPrepared: true };
-    if (input.feedback) {
-      const candidates = requireArray("feedback", input.feedback).map((feedback, index) =>
-        fromFeedback(feedback, index, preparation.domain),
-      );
-      const prepared = await prepareCandidates(candidates, preparation, { quality: this.quality, tokenizer: this.#tokenizer }, { signal });
-      return { prepared, lineage: { feedbackIds: candidates.length }, isPrepared: false };
-    }
-    const sources = input.query ? await this.search(input.query, { signal }) : input.samples!;
-    return {
-      prepared: await this.prepareTrainingData(sources, preparation, { signal }),
-      lineage: input.query ? { query: JSON.stringify(SearchQuery.parse(input.query)) } : {},
-      isPrepared: false,
-    };
-  }
-
-  async #asPrepared(items: readonly DatasetItem[]): Promise<PreparedData> {
-    const statistics = new StatisticsCollector();
-    for (const [index, item] of items.entries()) {
-      const parsed = DatasetItem.safeParse(item);
-      if (!parsed.success) {
-        const field = parsed.error.issues[0]?.path.join(".") ?? "";
-        throw new ValidationError("input_invalid", `Item ${index} is invalid at ${field}: ${parsed.error.issues[0]?.message}.`, {
-          details: { index, field },
-        });
-      }
-      const text = `${item.sample.prompt}\n${item.sample.response}`;
-      statistics.add(item, this.#tokenizer ? ((await this.#tokenizer.count([text]))[0] ?? 0) : estimateTokens(text));
-    }
-    return {
-      items: [...items],
-      report: { received: items.length, kept: items.length, removed: [] },
-      statistics: statistics.result(this.#tokenizer === undefined),
-    };
-  }
-
   #withDefaults(options: PrepareOptions): PrepareOptions {
     return { ...options, minQualityScore: options.minQualityScore ?? this.quality.minScore };
   }
@@ -380,18 +297,4 @@ export class DatasetManager {
     const { chunks } = await this.#corpus.statistics(options);
     return chunks === 0 ? null : 0;
   }
-}
-
-function requireArray<T>(field: string, value: readonly T[]): readonly T[] {
-  if (Array.isArray(value)) return value;
-  throw new ValidationError("input_invalid", `${field} must be an array.`, { details: { field } });
-}
-
-function emptyDataset(name: string, report: PreparedData["report"]): ValidationError {
-  const reasons = [...new Set(report.removed.map(({ reason }) => reason.split(":", 1)[0]!))];
-  const why =
-    report.received === 0 ? "there is nothing to make it of" : `all ${report.received} samples were removed (${reasons.join(", ")})`;
-  return new ValidationError("dataset_empty", `The dataset ${JSON.stringify(name)} would be empty: ${why}.`, {
-    details: { name, received: report.received, reasons, removed: report.removed.slice(0, 20) },
-  });
 }

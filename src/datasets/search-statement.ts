@@ -1,8 +1,10 @@
 import { type RawBuilder, sql } from "kysely";
 import { vectorTypeOf } from "./embeddings.js";
 
-/** Rows that one leg ranks at most; a frequent word would otherwise rank the whole corpus. */
-const MATCHES_PER_LEG = 10_000;
+/** Chunks that one word brings in at most; beyond, it tells nothing. */
+const MATCHES_PER_WORD = 20_000;
+/** How many times as many chunks are ranked as are handed on. */
+const RANKED_PER_CANDIDATE = 2;
 
 /** The query's vector, and whose vectors it is compared with. */
 export interface VectorLeg {
@@ -45,7 +47,7 @@ export interface FoundChunk {
 /**
  * The whole search as one statement: each leg filters, scores 0..1 and caps; the fusion is the weighted mean over the legs that were asked for, a leg that did not find a chunk counting 0.
  *
- * Keyword score: share of the query's words in the chunk × (½ + ½ · `ts_rank_cd` with normalisation 32, that is rank / (rank + 1)); so a chunk with all words is above ½.
+ * Keyword score: share of the query's words (rare ones count more) in the chunk × (½ + ½ · `ts_rank_cd` with normalisation 32, that is rank / (rank + 1)); so a chunk with all words is above ½.
  * Vector score: cosine, negative ones as 0.
  */
 export function searchStatement(input: StatementInput): RawBuilder<FoundChunk> {
@@ -55,7 +57,7 @@ export function searchStatement(input: StatementInput): RawBuilder<FoundChunk> {
   const cosine = vector ? cosineOf(vector) : sql`null::double precision`;
   return sql<FoundChunk>`
     with queries as materialized (${queriesOf(input.queryText)}),
-    keyword_leg as materialized (${keyword ? keywordLeg(condition, perLeg) : none}),
+    keyword_leg as materialized (${keyword ? keywordLeg(input.queryText, condition, perLeg) : none}),
     vector_leg as materialized (${vector ? vectorLeg(vector, condition, perLeg) : none}),
     candidates as (select id from keyword_leg union select id from vector_leg),
     scored as (
@@ -79,29 +81,55 @@ export function searchStatement(input: StatementInput): RawBuilder<FoundChunk> {
     limit ${topK}`;
 }
 
-/** The query in each language. Without operators (quotes, OR, a leading minus) any of its words may match: a question is no list of conditions. */
+/** The query's words in each language. Without operators (quotes, OR, a leading minus) any of them may match: a question is no list of conditions. */
 function queriesOf(queryText: string): RawBuilder<unknown> {
-  const hasOperators = /"[^"]+"|(?:^|\s)-[\p{L}\p{N}"]|\sOR\s/u.test(queryText);
+  const query = hasOperators(queryText)
+    ? sql`websearch_to_tsquery(config, ${queryText})`
+    : sql`replace(plainto_tsquery(config, ${queryText})::text, ' & ', ' | ')::tsquery`;
   return sql`
-    select config,
-      case when ${hasOperators} then websearch_to_tsquery(config, ${queryText})
-        else replace(plainto_tsquery(config, ${queryText})::text, ' & ', ' | ')::tsquery end as query,
-      tsvector_to_array(to_tsvector(config, ${queryText})) as words
+    select config, ${query} as query, tsvector_to_array(to_tsvector(config, ${queryText})) as words
     from unnest(array['english', 'german', 'simple']::regconfig[]) as config`;
 }
 
-function keywordLeg(condition: RawBuilder<boolean>, perLeg: number): RawBuilder<unknown> {
+function hasOperators(queryText: string): boolean {
+  return /"[^"]+"|(?:^|\s)-[\p{L}\p{N}"]|\sOR\s/u.test(queryText);
+}
+
+/**
+ * Which chunks have which words comes from the index alone; only the best of them are ranked by the places of the words, which is the expensive part.
+ * Rare words count more: the weight of a word is ln(1 + chunks / chunks that have it), that of a word that no chunk has is ln 2.
+ */
+function keywordLeg(queryText: string, condition: RawBuilder<boolean>, perLeg: number): RawBuilder<unknown> {
+  const satisfies = hasOperators(queryText) ? sql`chunk.search @@ queries.query` : sql`true`;
+  const lexeme = sql`('''' || replace(replace(word, '\\', '\\\\'), '''', '''''') || '''')::tsquery`;
   return sql`
-    select id, coverage * (0.5 + 0.5 * rank) as score
-    from (
-      select chunk.id, ts_rank_cd('{0.5, 0.6, 0.8, 1.0}', chunk.search, queries.query, 32)::double precision as rank,
-        (select count(*) from unnest(queries.words) as word where word = any (tsvector_to_array(chunk.search)))::double precision
-          / greatest(cardinality(queries.words), 1) as coverage
-      from queries join clara.corpus_chunk chunk on chunk.language = queries.config and chunk.search @@ queries.query
-      where ${condition}
-      limit ${MATCHES_PER_LEG}
-    ) ranked
-    order by score desc, id
+    with matches as materialized (
+      select queries.config, word, found.id
+      from queries cross join unnest(queries.words) as word
+      cross join lateral (
+        select chunk.id from clara.corpus_chunk chunk
+        where chunk.language = queries.config and chunk.search @@ ${lexeme} and ${satisfies} and ${condition}
+        limit ${MATCHES_PER_WORD}
+      ) found
+    ),
+    frequencies as (select config, word, count(*)::double precision as chunks from matches group by config, word),
+    total as (select greatest((select count(*) from clara.corpus_document), (select max(chunks) from frequencies)) as chunks),
+    weights as (
+      select queries.config, word, ln(1 + coalesce(total.chunks / frequencies.chunks, 1)) as weight
+      from queries cross join unnest(queries.words) as word cross join total
+      left join frequencies using (config, word)
+    ),
+    possible as (select config, sum(weight) as weight from weights group by config),
+    best as (
+      select matches.id, matches.config, sum(weights.weight) / min(possible.weight) as coverage
+      from matches join weights using (config, word) join possible using (config)
+      group by matches.id, matches.config
+      order by coverage desc, matches.id
+      limit ${perLeg * RANKED_PER_CANDIDATE}
+    )
+    select best.id, best.coverage * (0.5 + 0.5 * ts_rank_cd('{0.5, 0.6, 0.8, 1.0}', chunk.search, queries.query, 32)) as score
+    from best join queries using (config) join clara.corpus_chunk chunk on chunk.id = best.id
+    order by score desc, best.id
     limit ${perLeg}`;
 }
 

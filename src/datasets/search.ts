@@ -8,7 +8,7 @@ import { filterCondition } from "./search-filters.js";
 import { type FoundChunk, searchStatement, type VectorLeg } from "./search-statement.js";
 
 /** Without pgvector every vector is compared; above this many the answer would take seconds. */
-const EXACT_LIMIT = 10_000;
+const EXACT_LIMIT = 5_000;
 /** pgvector scans no more index entries than this in one go. */
 const MOST_CANDIDATES = 1000;
 

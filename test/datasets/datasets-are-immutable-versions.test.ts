@@ -196,11 +196,11 @@ describeEachStore("a dataset", (harness) => {
 
   it("that does not exist is an error that names it", async () => {
     for (const call of [
-      datasets.get("dataset_none"),
-      datasets.analyze("dataset_none"),
-      datasets.export("dataset_none", { format: "jsonl" }),
+      () => datasets.get("dataset_none"),
+      () => datasets.analyze("dataset_none"),
+      () => datasets.export("dataset_none", { format: "jsonl" }),
     ]) {
-      await expect(call).rejects.toMatchObject({ code: "dataset_not_found", message: expect.stringContaining('"dataset_none"') });
+      await expect(call()).rejects.toMatchObject({ code: "dataset_not_found", message: expect.stringContaining('"dataset_none"') });
     }
   });
 

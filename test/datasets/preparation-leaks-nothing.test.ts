@@ -123,17 +123,21 @@ describe("prepared training data", () => {
       sample("junk", "Wo ist das Büro?", "asdfghjkl asdfgh"),
       sample("broken", "Wo ist das Büro?", "Im Hof\uFFFD"),
       sample("weak", "Wo ist das Archiv?", "Im Keller.", { qualityScore: 0.3 }),
-      sample("long", "Erzähle mir alles darüber.", "Ein recht langer Satz mit vielen Worten über den Antrag. ".repeat(30)),
+      sample(
+        "long",
+        "Erzähle mir alles darüber.",
+        "Der Antrag ist schriftlich bei der Behörde zu stellen, sie prüft ihn binnen vier Wochen und teilt das Ergebnis durch einen Bescheid mit.",
+      ),
       sample("twice", "Eine andere Frage?", "Eine andere Antwort."),
       sample("twice", "Noch eine Frage?", "Noch eine Antwort."),
     ];
-    const prepared = await prepare(sources);
+    const prepared = await prepare(sources, { maxLength: 40 });
     expect(prepared.report).toMatchObject({ received: 8, kept: 2 });
     expect(reasonOf(prepared, "z-repeat")).toMatch(/^exact_duplicate: repeats s0-0/);
     expect(reasonOf(prepared, "junk")).toMatch(/^quality_repetition: /);
     expect(reasonOf(prepared, "broken")).toMatch(/^quality_encoding: .*U\+FFFD/);
     expect(reasonOf(prepared, "weak")).toBe("quality_score: 0.3 is below 0.5");
-    expect(reasonOf(prepared, "long")).toMatch(/^too_long: about \d+ tokens; at most 512/);
+    expect(reasonOf(prepared, "long")).toMatch(/^too_long: about \d+ tokens; at most 40/);
     expect(reasonOf(prepared, "twice")).toMatch(/^duplicate_id/);
   });
 
