@@ -103,7 +103,7 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
     const registry = new SqlAdapterRegistry({ store });
     const router = new AdapterRouter({ registry, embedder, settings: options.router, logger });
     closers.unshift(() => router.close());
-    const datasets = new DatasetManager({ store, embedder, logger });
+    const datasets = new DatasetManager({ store, embedder, references: datasetReferences(store), logger });
     const generations = new GenerationLog({ store, logger });
     closers.unshift(() => generations.close());
     const serving = new ServingClient({
@@ -159,6 +159,15 @@ function openRuntime(
   if ("url" in options) return new RemoteRuntime(options);
   const { root, model, baseModel, logger } = local;
   return new LocalRuntime({ root, model, models: existsSync(baseModel) ? [baseModel] : [], environment: options.environment, logger });
+}
+
+/** Jobs and cycles that a data set belongs to; one with any cannot be deleted. */
+function datasetReferences(store: Store): (datasetId: string) => Promise<string[]> {
+  return async (datasetId) => {
+    const jobs = await store.db.selectFrom("training_jobs").select("id").where("dataset_id", "=", datasetId).execute();
+    const cycles = await store.db.selectFrom("cycles").select("id").where("dataset_id", "=", datasetId).execute();
+    return [...jobs.map(({ id }) => `training job ${id}`), ...cycles.map(({ id }) => `cycle ${id}`)];
+  };
 }
 
 /** Closes in the given order; goes on after a failure and throws the first one at the end. */
