@@ -26,6 +26,10 @@ print(json.dumps({"executable": sys.executable, "version": platform.python_versi
 /**
  * The first of `python`, `CLARA_PYTHON` and the usual names that is Python 3.10 or newer and can make environments.
  * @throws ConfigurationError `python_missing`, `python_too_old`
+ * @example
+ * ```ts
+ * const { executable, version } = await findPython();
+ * ```
  */
 export async function findPython(options: CallOptions & { python?: string } = {}): Promise<Python> {
   const chosen = options.python ?? process.env.CLARA_PYTHON;

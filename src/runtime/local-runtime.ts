@@ -66,12 +66,22 @@ export class LocalRuntime implements EndpointProvider, AsyncDisposable {
   /**
    * Where it listens; starts it where it does not run. Aborting ends the wait, not the start.
    * @throws RuntimeUnavailableError `runtime_not_installed`, `runtime_unavailable`; ConfigurationError `base_model_invalid`
+   * @example
+   * ```ts
+   * const { url, token } = await runtime.resolve({ signal });
+   * ```
    */
   resolve(options: CallOptions = {}): Promise<Endpoint> {
     return this.#service.resolve(options);
   }
 
-  /** Ends it: its jobs are told to stop and keep their checkpoints; after `graceMs` (default 5000) it is killed. */
+  /**
+   * Ends it: its jobs are told to stop and keep their checkpoints; after `graceMs` (default 5000) it is killed.
+   * @example
+   * ```ts
+   * await runtime.close({ graceMs: 2000 });
+   * ```
+   */
   async close(options: { graceMs?: number } = {}): Promise<void> {
     await this.#service.close(options.graceMs ?? 5000);
   }

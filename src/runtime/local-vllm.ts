@@ -81,12 +81,22 @@ export class LocalVllm implements EndpointProvider, AsyncDisposable {
   /**
    * Where it listens; starts it where it does not run.
    * @throws RuntimeUnavailableError `runtime_not_installed`, `runtime_unavailable`
+   * @example
+   * ```ts
+   * const { url, token } = await vllm.resolve({ signal });
+   * ```
    */
   resolve(options: CallOptions = {}): Promise<Endpoint> {
     return this.#service.resolve(options);
   }
 
-  /** Ends it; after `graceMs` (default 5000) it is killed. */
+  /**
+   * Ends it; after `graceMs` (default 5000) it is killed.
+   * @example
+   * ```ts
+   * await vllm.close({ graceMs: 2000 });
+   * ```
+   */
   async close(options: { graceMs?: number } = {}): Promise<void> {
     await this.#service.close(options.graceMs ?? 5000);
   }

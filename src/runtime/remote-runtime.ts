@@ -29,6 +29,13 @@ export class RemoteRuntime implements EndpointProvider {
     this.#endpoint = { url: options.url.replace(/\/+$/, ""), ...(token ? { token } : {}) };
   }
 
+  /**
+   * Where it is; nothing is asked of it yet.
+   * @example
+   * ```ts
+   * const { url } = await runtime.resolve();
+   * ```
+   */
   async resolve(options: CallOptions = {}): Promise<Endpoint> {
     if (options.signal?.aborted) throw new AbortedError("The call was aborted.", { cause: options.signal.reason });
     return this.#endpoint;

@@ -39,7 +39,11 @@ export class RuntimeHttpClient implements AsyncDisposable {
 
   /**
    * What the runtime can do.
-   * @throws ConfigurationError `runtime_protocol_mismatch`; RuntimeUnavailableError
+   * @throws ConfigurationError `runtime_protocol_mismatch`, `config_invalid` (the token); RuntimeUnavailableError `runtime_unavailable`
+   * @example
+   * ```ts
+   * const { device, trainers } = await client.capabilities();
+   * ```
    */
   async capabilities(options: CallOptions = {}): Promise<RuntimeCapabilities> {
     const { body, url } = await this.#json("GET", "/v1/capabilities", options);
@@ -50,31 +54,62 @@ export class RuntimeHttpClient implements AsyncDisposable {
     return parsed.data;
   }
 
-  /** Queues a job; `created` is false where the same job was there already. With `restart` a failed or cancelled one begins again. */
+  /**
+   * Queues a job; `created` is false where the same job was there already. With `restart` a failed or cancelled one begins again.
+   * @example
+   * ```ts
+   * const { job } = await client.createJob(spec, { restart: true });
+   * ```
+   */
   async createJob(spec: RuntimeSpec, options: CallOptions & { restart?: boolean } = {}): Promise<{ job: RuntimeJob; created: boolean }> {
     const path = options.restart === true ? "/v1/jobs?restart=true" : "/v1/jobs";
     const { body, status, url } = await this.#json("POST", path, { ...options, json: spec });
     return { job: this.#job(body, url), created: status === 201 || status === 202 };
   }
 
-  /** @throws NotFoundError `job_not_found` */
+  /**
+   * The job as the runtime has it.
+   * @throws NotFoundError `job_not_found`
+   * @example
+   * ```ts
+   * const { status } = await client.getJob(id);
+   * ```
+   */
   async getJob(id: string, options: CallOptions = {}): Promise<RuntimeJob> {
     const { body, url } = await this.#json("GET", `/v1/jobs/${encodeURIComponent(id)}`, options);
     return this.#job(body, url);
   }
 
-  /** Asks a job to end; it has two seconds before it is killed. */
+  /**
+   * Asks a job to end; it has two seconds before it is killed.
+   * @example
+   * ```ts
+   * await client.cancelJob(id);
+   * ```
+   */
   async cancelJob(id: string, options: CallOptions = {}): Promise<RuntimeJob> {
     const { body, url } = await this.#json("POST", `/v1/jobs/${encodeURIComponent(id)}/cancel`, options);
     return this.#job(body, url);
   }
 
-  /** Forgets an ended job and its events; its adapter stays. */
+  /**
+   * Forgets an ended job and its events; its adapter stays.
+   * @example
+   * ```ts
+   * await client.deleteJob(id);
+   * ```
+   */
   async deleteJob(id: string, options: CallOptions = {}): Promise<void> {
     await this.#json("DELETE", `/v1/jobs/${encodeURIComponent(id)}`, options);
   }
 
-  /** Writes a file under the runtime's root, replacing one that is there. */
+  /**
+   * Writes a file under the runtime's root, replacing one that is there.
+   * @example
+   * ```ts
+   * await client.putFile("datasets/a.jsonl", text);
+   * ```
+   */
   async putFile(path: string, content: AsyncIterable<string> | string, options: CallOptions = {}): Promise<void> {
     const body = typeof content === "string" ? Buffer.from(content) : await gather(content);
     const sha256 = createHash("sha256").update(body).digest("hex");
@@ -85,7 +120,13 @@ export class RuntimeHttpClient implements AsyncDisposable {
     });
   }
 
-  /** Paths of the files under the runtime's root that begin with `prefix`, at most 10,000. */
+  /**
+   * Paths of the files under the runtime's root that begin with `prefix`, at most 10,000.
+   * @example
+   * ```ts
+   * const files = await client.listFiles("adapters/office@v1/");
+   * ```
+   */
   async listFiles(prefix: string, options: CallOptions = {}): Promise<string[]> {
     const { body, url } = await this.#json("GET", `/v1/files?prefix=${encodeURIComponent(prefix)}`, options);
     const { files } = (body ?? {}) as { files?: { path: string }[] };
@@ -93,7 +134,13 @@ export class RuntimeHttpClient implements AsyncDisposable {
     return files.map(({ path }) => path);
   }
 
-  /** Removes a file under the runtime's root; one that is not there is fine. */
+  /**
+   * Removes a file under the runtime's root; one that is not there is fine.
+   * @example
+   * ```ts
+   * await client.deleteFile("datasets/a.jsonl");
+   * ```
+   */
   async deleteFile(path: string, options: CallOptions = {}): Promise<void> {
     try {
       await this.#json("DELETE", fileRoute(path), options);
@@ -106,6 +153,10 @@ export class RuntimeHttpClient implements AsyncDisposable {
    * A job's events after `after`, in order and none twice, up to its `result` or `error`. A broken stream is opened again
    * where it ended.
    * @throws RuntimeUnavailableError where the runtime stays away; NotFoundError `job_not_found`
+   * @example
+   * ```ts
+   * for await (const event of client.events(id, { after: lastSeq })) show(event);
+   * ```
    */
   async *events(id: string, options: CallOptions & { after?: number } = {}): AsyncGenerator<RuntimeEvent, void, undefined> {
     let after = options.after ?? 0;
@@ -132,7 +183,13 @@ export class RuntimeHttpClient implements AsyncDisposable {
     }
   }
 
-  /** Closes its connections. */
+  /**
+   * Closes its connections.
+   * @example
+   * ```ts
+   * await client.close();
+   * ```
+   */
   async close(): Promise<void> {
     await this.#agent.destroy();
   }

@@ -6,3 +6,4 @@ export { RuntimeBackend } from "./runtime-backend.js";
 export { TRAINER_DEFAULTS } from "./trainer-defaults.js";
 export { type BackendRunOptions, DETACH, type TrainingBackend, type TrainingFile } from "./training-backend.js";
 export { TrainingClient } from "./training-client.js";
+export type { PromptPair } from "./training-files.js";

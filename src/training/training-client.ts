@@ -261,7 +261,13 @@ export class TrainingClient implements AsyncDisposable {
     await this.#worker.stop(options.graceMs ?? 0);
   }
 
-  /** Stops the worker and what waits here, and lets go of the store, which stays open. Close it before the store. */
+  /**
+   * Stops the worker and what waits here, and lets go of the store, which stays open. Close it before the store.
+   * @example
+   * ```ts
+   * await training.close({ graceMs: 60_000 });
+   * ```
+   */
   async close(options: { graceMs?: number } = {}): Promise<void> {
     await this.stopWorker(options);
     this.#closing.abort(new AbortedError("The training client was closed."));
