@@ -6,4 +6,5 @@ export * from "./feedback.js";
 export * from "./generation.js";
 export * from "./job.js";
 export * from "./routing.js";
+export * from "./runtime-protocol.js";
 export * from "./search.js";
