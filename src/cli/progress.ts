@@ -1,8 +1,13 @@
 import ora from "ora";
-import type { DemoProgress } from "./demo/run.js";
 
 /** Least time between two progress lines where there is no terminal to redraw, milliseconds. */
 const QUIET_INTERVAL_MS = 5_000;
+
+/** Called with the step that runs now, and with what it is doing. */
+export interface Progress {
+  step(title: string): void;
+  detail(text: string): void;
+}
 
 /** A bar of ten cells and the percentage. */
 export function bar(percent: number): string {
@@ -11,7 +16,7 @@ export function bar(percent: number): string {
 }
 
 /** Live progress on stderr: a spinner with details on a terminal, plain lines elsewhere. */
-export function liveProgress(): DemoProgress & { end(): void } {
+export function liveProgress(): Progress & { end(): void } {
   const spinner = ora({ stream: process.stderr });
   const live = process.stderr.isTTY === true;
   let title = "";

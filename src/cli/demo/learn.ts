@@ -2,13 +2,13 @@ import type { Clara } from "../../clara.js";
 import { ClaraError } from "../../errors.js";
 import type { CallOptions } from "../../types/common.js";
 import type { LearningCycle } from "../../types/cycle.js";
-import type { DemoProgress } from "./run.js";
+import type { Progress } from "../progress.js";
 
 /**
  * Lets the triggers start one cycle per domain, starts those by hand that have fewer samples than the size trigger asks
  * for, and waits for all.
  */
-export async function learnAll(clara: Clara, progress: DemoProgress, { signal }: CallOptions): Promise<LearningCycle[]> {
+export async function learnAll(clara: Clara, progress: Progress, { signal }: CallOptions): Promise<LearningCycle[]> {
   await clara.pipeline.buffer.refresh({ signal });
   const domains = Object.entries(clara.pipeline.buffer.stats().waitingByDomain)
     .filter(([, waiting]) => waiting > 0)
@@ -43,7 +43,7 @@ export async function learnAll(clara: Clara, progress: DemoProgress, { signal }:
   }
 }
 
-async function showJob(clara: Clara, domain: string, jobId: string, progress: DemoProgress, signal: AbortSignal): Promise<void> {
+async function showJob(clara: Clara, domain: string, jobId: string, progress: Progress, signal: AbortSignal): Promise<void> {
   try {
     let loss = "";
     for await (const event of clara.training.watch(jobId, { signal })) {

@@ -6,6 +6,7 @@ import { ConfigurationError } from "../../errors.js";
 import { LocalVllm, tinyBaseModel } from "../../runtime/index.js";
 import type { CallOptions } from "../../types/common.js";
 import type { LearningCycle } from "../../types/cycle.js";
+import type { Progress } from "../progress.js";
 import { type Answered, ask, exactShare, type Question } from "./ask.js";
 import { exampleData, exampleQuestions, generalPairs, largestDomain, readFeedbackFile } from "./feedback-files.js";
 import { learnAll } from "./learn.js";
@@ -22,14 +23,8 @@ export interface DemoOptions {
   engine: "local" | "vllm";
 }
 
-/** Called with the step that runs now, and with what it is doing. */
-export interface DemoProgress {
-  step(title: string): void;
-  detail(text: string): void;
-}
-
 /** Feedback file → trained, gated and activated adapters → asked again → spoiled feedback refused → reopened. */
-export async function runDemo(options: DemoOptions, progress: DemoProgress, { signal }: CallOptions = {}): Promise<DemoReport> {
+export async function runDemo(options: DemoOptions, progress: Progress, { signal }: CallOptions = {}): Promise<DemoReport> {
   const started = performance.now();
   const seconds: Record<string, number> = {};
   const timed = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
