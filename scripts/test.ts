@@ -6,13 +6,11 @@
  *
  * Static checks count as one test each. The last line is `N passed, N failed`; the exit status is 1 unless all passed.
  */
-import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
-import { cacheFolder } from "../src/store/cache-folder.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const only = process.argv.slice(2);
@@ -71,17 +69,17 @@ if (wanted("static")) {
 
 if (wanted("build")) await check("build", "npm", ["run", "--silent", "build"]);
 
-let python: string | undefined;
-if (wanted("runtime") || wanted("vitest") || wanted("pytest")) {
-  await check("Python environment of the runtime", "node", ["dist/cli/main.js", "runtime", "install"]);
-  const status = await execa("node", ["dist/cli/main.js", "runtime", "status", "--json"], {
-    cwd: root,
-    preferLocal: true,
-    localDir: root,
-    reject: false,
-  });
-  python = status.failed ? undefined : (JSON.parse(status.stdout) as { python?: string }).python;
+/** Makes an environment of the runtime; `--dev` one with what its own tests need. */
+async function installed(...flags: string[]): Promise<string | undefined> {
+  const title = `Python environment${flags.length > 0 ? ` (${flags.join(" ")})` : ""}`;
+  process.stdout.write(`\n▶ ${title}\n`);
+  const args = ["dist/cli/main.js", "runtime", "install", "--json", ...flags];
+  const install = await execa("node", args, { cwd: root, preferLocal: true, localDir: root, stderr: "inherit", reject: false });
+  count(title, install.failed ? 0 : 1, install.failed ? 1 : 0);
+  return install.failed ? undefined : (JSON.parse(install.stdout) as { python: string }).python;
 }
+
+if (wanted("runtime") || wanted("vitest")) await installed();
 
 if (wanted("vitest")) {
   const report = join(scratch, "vitest.json");
@@ -102,33 +100,18 @@ if (wanted("vitest")) {
 }
 
 if (wanted("pytest")) {
+  const python = await installed("--dev");
   if (python === undefined) count("pytest (no Python environment)", 0, 1);
   else {
     const report = join(scratch, "pytest.xml");
-    const tools = await testTools(python);
     const ok = await run("pytest", python, ["-m", "pytest", "-q", "--junitxml", report, "tests"], {
       cwd: join(root, "gpu-runtime"),
-      env: { PYTHONPATH: tools },
     });
     const suite = /<testsuite [^>]*>/.exec(readIfThere(report))?.[0] ?? "";
     const number = (name: string): number => Number(new RegExp(`${name}="(\\d+)"`).exec(suite)?.[1] ?? 0);
     const failed = number("failures") + number("errors");
     count("pytest", number("tests") - failed - number("skipped"), Math.max(failed, ok ? 0 : 1), number("skipped"));
   }
-}
-
-/** pytest and the like, beside the runtime's environment, which stays as users get it. */
-async function testTools(interpreter: string): Promise<string> {
-  const requirements = join(root, "gpu-runtime", "requirements-dev.txt");
-  const hash = createHash("sha256").update(readFileSync(requirements)).update(interpreter).digest("hex").slice(0, 16);
-  const folder = join(cacheFolder(), "test-tools", hash);
-  if (!existsSync(join(folder, "complete"))) {
-    await execa(interpreter, ["-m", "uv", "pip", "install", "-q", "--python", interpreter, "--target", folder, "-r", requirements], {
-      stdio: "inherit",
-    });
-    writeFileSync(join(folder, "complete"), "");
-  }
-  return folder;
 }
 
 function readIfThere(path: string): string {

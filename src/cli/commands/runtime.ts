@@ -13,10 +13,10 @@ const engine: { type: "enum"; options: ["local", "vllm"]; default: "local"; desc
 
 const install = defineCommand({
   meta: { name: "install", description: "Make the Python environment (cached, pinned versions)" },
-  args: { engine, json },
+  args: { engine, json, dev: { type: "boolean", default: false, description: "Also what the runtime's own tests need" } },
   run: ({ args }) =>
     guarded(async (signal) => {
-      const environment = await ensureRuntime({ engine: args.engine, signal });
+      const environment = await ensureRuntime({ engine: args.engine, dev: args.dev, signal });
       print(environment, { json: args.json, text: () => `The runtime is ready: ${environment.python}` });
       return ExitCode.ok;
     }),
