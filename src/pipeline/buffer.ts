@@ -21,6 +21,10 @@ export interface BufferStats {
   asOf: string | null;
 }
 
+function noStats(capacity: number, asOf: string | null): BufferStats {
+  return { capacity, waiting: 0, waitingByDomain: {}, claimed: 0, used: 0, preference: 0, quarantined: 0, asOf };
+}
+
 /** The samples that wait to be learnt, in the database; at most `capacity` imitable ones per domain. */
 export class FeedbackBuffer {
   readonly #store: Store;
@@ -32,16 +36,7 @@ export class FeedbackBuffer {
     this.#store = store;
     this.#pipeline = pipeline;
     this.#capacity = capacity;
-    this.#latest = {
-      capacity,
-      waiting: 0,
-      waitingByDomain: {},
-      claimed: 0,
-      used: 0,
-      preference: 0,
-      quarantined: 0,
-      asOf: null,
-    };
+    this.#latest = noStats(capacity, null);
   }
 
   get capacity(): number {
@@ -79,16 +74,7 @@ export class FeedbackBuffer {
       .where("pipeline", "=", this.#pipeline)
       .groupBy(["domain", "state", "objective"])
       .execute();
-    const stats: BufferStats = {
-      capacity: this.#capacity,
-      waiting: 0,
-      waitingByDomain: {},
-      claimed: 0,
-      used: 0,
-      preference: 0,
-      quarantined: 0,
-      asOf: new Date().toISOString(),
-    };
+    const stats = noStats(this.#capacity, new Date().toISOString());
     for (const row of rows) {
       const count = Number(row.count);
       if (row.objective === "preference") {
