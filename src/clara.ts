@@ -64,8 +64,16 @@ export interface Clara extends AsyncDisposable {
    * await clara.close({ graceMs: 5_000 });
    * ```
    */
-  close(options?: { graceMs?: number }): Promise<void>;
+  close(options?: CloseOptions): Promise<void>;
 }
+
+/** How long `close` lets running work end by itself. */
+export interface CloseOptions {
+  /** Milliseconds for each of runtime, requests and jobs. Default: each one's own. */
+  graceMs?: number;
+}
+
+type Closer = (options?: CloseOptions) => Promise<void>;
 
 /**
  * Opens the store and wires the classes. Nothing is trained and no process is started until it is needed.
@@ -88,7 +96,7 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
     );
   }
   const store = await openStore({ database, logger, signal: callOptions.signal });
-  const closers: (() => Promise<void>)[] = [() => store.close()];
+  const closers: Closer[] = [() => store.close()];
   try {
     const embedder = options.embedder ?? new LexicalEmbedder();
     const runtimeDir = resolve(options.runtimeDir ?? join(store.dataDir ?? ".clara", "runtime"));
@@ -98,7 +106,7 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
       baseModel,
       logger,
     });
-    if ("close" in runtime) closers.unshift(() => runtime.close());
+    if ("close" in runtime) closers.unshift((options) => runtime.close(options));
 
     const registry = new SqlAdapterRegistry({ store });
     const router = new AdapterRouter({ registry, embedder, settings: options.router, logger });
@@ -115,7 +123,7 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
       recorder: generations,
       logger,
     });
-    closers.unshift(() => serving.close());
+    closers.unshift((options) => serving.close(options));
     const training = new TrainingClient({
       store,
       backend: new RuntimeBackend(runtime),
@@ -124,7 +132,7 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
       defaults: options.training,
       logger,
     });
-    closers.unshift(() => training.close());
+    closers.unshift((options) => training.close(options));
     const pipeline = new ContinuousLearningPipeline({
       store,
       datasets,
@@ -141,11 +149,11 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
     if (options.worker !== false) await training.startWorker();
 
     let closing: Promise<void> | undefined;
-    const close = (): Promise<void> => {
-      closing ??= closeAll(closers);
+    const close = (closeOptions?: CloseOptions): Promise<void> => {
+      closing ??= closeAll(closers, closeOptions);
       return closing;
     };
-    return { serving, router, datasets, pipeline, training, store, runtime, close, [Symbol.asyncDispose]: close };
+    return { serving, router, datasets, pipeline, training, store, runtime, close, [Symbol.asyncDispose]: () => close() };
   } catch (error) {
     await closeAll(closers).catch((closeError: unknown) => logger?.error({ error: closeError }, "closing after a failed start"));
     throw error;
@@ -171,11 +179,11 @@ function datasetReferences(store: Store): (datasetId: string) => Promise<string[
 }
 
 /** Closes in the given order; goes on after a failure and throws the first one at the end. */
-async function closeAll(closers: readonly (() => Promise<void>)[]): Promise<void> {
+async function closeAll(closers: readonly Closer[], options?: CloseOptions): Promise<void> {
   const failures: unknown[] = [];
   for (const close of closers) {
     try {
-      await close();
+      await close(options);
     } catch (error) {
       failures.push(error);
     }

@@ -41,10 +41,18 @@ export async function runDemo(options: DemoOptions, progress: Progress, { signal
   const generalQuestions: Question[] = general.holdout.map(({ prompt, response }) => ({ prompt, answer: response, domain: null }));
   const questions = own ? [] : exampleQuestions();
   const dataDir = await demoFolder(options.keep);
-  const serving = () =>
-    options.engine === "vllm" ? { engine: "vllm" as const, endpoints: [new LocalVllm({ model: tinyBaseModel() })] } : undefined;
   const rows = largestDomain(files);
-  const open = () => createClara(demoOptions({ dataDir, trainer: options.trainer, rows, general, serving: serving() }), { signal });
+  let vllm: LocalVllm | null = null;
+  const open = () => {
+    vllm = options.engine === "vllm" ? new LocalVllm({ model: tinyBaseModel() }) : null;
+    const serving = vllm ? { engine: "vllm" as const, endpoints: [vllm] } : undefined;
+    return createClara(demoOptions({ dataDir, trainer: options.trainer, rows, general, serving }), { signal });
+  };
+  // an engine that was passed in is not CLARA's to end
+  const stop = async () => {
+    await clara.close();
+    await vllm?.close();
+  };
 
   let clara = await timed("open the store", open);
   try {
@@ -98,7 +106,7 @@ export async function runDemo(options: DemoOptions, progress: Progress, { signal
     progress.step("Stop everything, open again, ask again");
     const learnt = heldOut.flatMap((set, index) => (cycles[index]?.status === "promoted" ? set : []));
     const reopened = await timed("stop, reopen and ask", async () => {
-      await clara.close();
+      await stop();
       clara = await open();
       return ask(clara, learnt, "routed", { signal });
     });
@@ -154,7 +162,7 @@ export async function runDemo(options: DemoOptions, progress: Progress, { signal
     });
     return { ...report, learned: problems.length === 0, problems };
   } finally {
-    await clara.close();
+    await stop();
     if (!options.keep) await rm(dataDir, { recursive: true, force: true });
   }
 }
