@@ -1,13 +1,13 @@
 /**
  * The arrows of the house (docs/architecture.md): each room may import only the rooms below it.
- *   types, errors ← store, runtime, embedders ← datasets, router, client, training ← pipeline ← clara ← server ← cli
+ *   types, errors, support ← store, runtime, embedders ← datasets, router, client, training ← pipeline ← clara ← server ← cli
  */
 const floors = [
-  { rooms: ["types", "errors.ts"], below: [] },
-  { rooms: ["store", "runtime", "embedders", "http"], below: ["types", "errors.ts"] },
-  { rooms: ["datasets", "router", "client", "training"], below: ["types", "errors.ts", "store", "runtime", "embedders", "http"] },
-  { rooms: ["pipeline"], below: ["types", "errors.ts", "store"] },
-  { rooms: ["testing"], below: ["types", "errors.ts"] },
+  { rooms: ["types", "errors.ts", "support"], below: [] },
+  { rooms: ["store", "runtime", "embedders", "http"], below: ["types", "errors.ts", "support"] },
+  { rooms: ["datasets", "router", "client", "training"], below: ["types", "errors.ts", "support", "store", "runtime", "embedders", "http"] },
+  { rooms: ["pipeline"], below: ["types", "errors.ts", "support", "store"] },
+  { rooms: ["testing"], below: ["types", "errors.ts", "support"] },
 ];
 
 const path = (rooms) => `^src/(${rooms.map((room) => (room.endsWith(".ts") ? room.replace(".", "\\.") : `${room}/`)).join("|")})`;

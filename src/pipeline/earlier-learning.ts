@@ -1,6 +1,7 @@
+import { seededRandom } from "../support/seeded-random.js";
 import type { CallOptions } from "../types/common.js";
 import type { DatasetItem } from "../types/dataset.js";
-import { seededRandom, shuffled } from "./gate/statistics.js";
+import { shuffled } from "./gate/statistics.js";
 import type { StageParts } from "./stages/stage.js";
 import { normaliseText } from "./storable-text.js";
 

@@ -1,8 +1,8 @@
 import { foldText } from "../embedders/index.js";
+import { seededRandom } from "../support/seeded-random.js";
 import type { Adapter } from "../types/adapter.js";
 import type { Background, EmbedTexts } from "./background.js";
 import { type ContentWord, contentWordsOf } from "./content-words.js";
-import { seededRandom } from "./random.js";
 import { type Clusters, sphericalKMeans } from "./spherical-k-means.js";
 import { centred, dot, normalised, sumOf } from "./unit-vectors.js";
 

@@ -1,4 +1,4 @@
-import { seededRandom } from "./random.js";
+import { seededRandom } from "../support/seeded-random.js";
 import { dot, normalised, sumOf } from "./unit-vectors.js";
 
 /** Groups of unit vectors. */

@@ -3,6 +3,7 @@ import { mkdir, rm, statfs, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import lockfile from "proper-lockfile";
 import { AbortedError, ClaraError, ConfigurationError, RuntimeUnavailableError, StorageError } from "../errors.js";
+import { cacheFolder } from "../support/cache-folder.js";
 import type { CallOptions } from "../types/common.js";
 import { childEnvironment } from "./child-environment.js";
 import { hasNvidiaGpu } from "./find-gpu.js";
@@ -10,7 +11,6 @@ import { findPython } from "./find-python.js";
 import { InstallProgress, type InstallStep } from "./install-progress.js";
 import { runtimeSourceFolder } from "./package-folder.js";
 import {
-  cacheFolder,
   type EnvironmentVariant,
   environmentFolder,
   interpreterOf,

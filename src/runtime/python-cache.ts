@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
+import { cacheFolder } from "../support/cache-folder.js";
 import type { Python } from "./find-python.js";
 
 /** What is installed beside the trainer: nothing, or vLLM. */
@@ -12,12 +12,6 @@ export type RuntimeEngine = "local" | "vllm";
 export const UV_VERSION = "0.13.9";
 /** Written last; an environment without it is unfinished and is made anew. */
 export const MARKER = "clara-environment.json";
-
-/** Folder shared by all projects of this user: `CLARA_CACHE_DIR`, `XDG_CACHE_HOME/clara-sdk`, or `~/.cache/clara-sdk`. */
-export function cacheFolder(environment: NodeJS.ProcessEnv = process.env): string {
-  if (environment.CLARA_CACHE_DIR) return environment.CLARA_CACHE_DIR;
-  return join(environment.XDG_CACHE_HOME || join(homedir(), ".cache"), "clara-sdk");
-}
 
 /** What an environment holds. */
 export interface EnvironmentVariant {

