@@ -150,26 +150,26 @@ export class AdapterPlacement {
   private async undo(id: string, outcomes: Outcome<"loaded" | "already_loaded">[], failed: Outcome<unknown>[]): Promise<ClaraError> {
     const loaded = outcomes.filter(({ result }) => result === "loaded");
     if (outcomes.length === 1) return failed[0]!.error!;
-    const undone: string[] = [];
-    const stuck: string[] = [];
     // a call of its own: where the caller has aborted, the rest must be taken back all the same
     const scope = this.openScope();
-    await Promise.all(
+    const attempts = await Promise.all(
       loaded.map(async ({ endpoint, name }) => {
         try {
           await this.dispatcher.at(endpoint, scope, (attempt) => this.ask(attempt, () => this.engine.unloadAdapter(attempt, id)));
-          undone.push(name);
+          return { name, problem: null };
         } catch (error) {
-          stuck.push(`${name} (${asClaraError(error).message})`);
+          return { name, problem: asClaraError(error).message };
         }
       }),
     );
     scope.dispose();
+    const undone = attempts.filter(({ problem }) => problem === null).map(({ name }) => name);
+    const stuck = attempts.filter(({ problem }) => problem !== null).map(({ name, problem }) => `${name} (${problem})`);
     const notes = [
       undone.length === 0 ? "" : ` It was taken back from ${undone.join(", ")}.`,
       stuck.length === 0 ? "" : ` It could not be taken back from ${stuck.join(", ")}.`,
     ];
-    return combined(`Adapter ${id} was not loaded everywhere`, failed, notes.join(""), { id, undone: undone.sort() });
+    return combined(`Adapter ${id} was not loaded everywhere`, failed, notes.join(""), { id, undone });
   }
 
   private async ask<Result>(attempt: Attempt, question: () => Promise<Result>): Promise<Result> {
