@@ -64,6 +64,7 @@ if (wanted("static")) {
   await check("lint and format", "biome", ["ci", "--error-on-warnings"]);
   await check("arrows between the rooms", "depcruise", ["src", "--config", ".dependency-cruiser.cjs"]);
   await check("the runtime's schema is the one that src/types gives", "node", ["scripts/generate-protocol.ts", "--check"]);
+  await check("examples in the documentation", "node", ["scripts/check-examples.ts"]);
   await check("reference documentation", "typedoc", ["--emit", "none"]);
 }
 

@@ -102,7 +102,13 @@ export class ClaraError extends Error {
     return typeof error === "object" && error !== null && (error as Record<symbol, unknown>)[brand] === true;
   }
 
-  /** The shape that logs and HTTP answers use. */
+  /**
+   * The shape that logs and HTTP answers use.
+   * @example
+   * ```ts
+   * const logError = (error: ClaraError) => console.error(JSON.stringify(error));
+   * ```
+   */
   toJSON(): { name: string; code: ClaraErrorCode; message: string; isRetryable: boolean; details: Readonly<Record<string, unknown>> } {
     return { name: this.name, code: this.code, message: this.message, isRetryable: this.isRetryable, details: this.details };
   }

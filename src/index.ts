@@ -1,11 +1,15 @@
+/** The public API: one line a concept. */
 export * from "./clara.js";
 export * from "./client/index.js";
 export * from "./datasets/index.js";
-export * from "./embedders/index.js";
+export { type CachedEmbedderOptions, cached } from "./embedders/cached-embedder.js";
+export { LexicalEmbedder, type LexicalEmbedderOptions } from "./embedders/lexical-embedder.js";
+export { OpenAiCompatibleEmbedder, type OpenAiCompatibleEmbedderOptions } from "./embedders/openai-compatible-embedder.js";
 export * from "./errors.js";
 export * from "./pipeline/index.js";
 export * from "./router/index.js";
 export * from "./runtime/index.js";
-export * from "./store/index.js";
+export type { Database, Executor, Journal, JournalEntry, Store, StoreCapabilities, StoreOptions } from "./store/index.js";
+export { DEFAULT_DATA_DIR, openStore } from "./store/index.js";
 export * from "./training/index.js";
 export * from "./types/index.js";

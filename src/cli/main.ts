@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineCommand, runMain } from "citty";
-import { packageFolder } from "../runtime/index.js";
+import { packageFolder } from "../runtime/package-folder.js";
 import { adapters } from "./commands/adapters.js";
 import { demo } from "./commands/demo.js";
 import { doctor } from "./commands/doctor.js";

@@ -68,7 +68,13 @@ export class GenerationStream implements AsyncIterable<GenerationChunk> {
     return iterator;
   }
 
-  /** The chunks as a web stream; cancelling it stops the engine. */
+  /**
+   * The chunks as a web stream; cancelling it stops the engine.
+   * @example
+   * ```ts
+   * const chunks = clara.serving.stream({ prompt: text }).toReadableStream();
+   * ```
+   */
   toReadableStream(): ReadableStream<GenerationChunk> {
     const iterator = this[Symbol.asyncIterator]();
     return new ReadableStream<GenerationChunk>(

@@ -43,12 +43,12 @@ export interface DatasetManagerOptions {
 }
 
 /**
- * Collects texts, searches them, judges and prepares training data, and keeps immutable, versioned datasets.
+ * Collects texts, searches them, judges and prepares training data, and keeps immutable, versioned clara.datasets.
  * @example
  * ```ts
  * const datasets = new DatasetManager({ store: await openStore() });
- * const dataset = await datasets.create({ name: "office", samples: [{ prompt: "Wo ist das Büro?", response: "Im ersten Stock." }] });
- * for await (const item of datasets.items(dataset.id)) console.log(item.split, item.sample.prompt);
+ * const dataset = await clara.datasets.create({ name: "office", samples: [{ prompt: "Wo ist das Büro?", response: "Im ersten Stock." }] });
+ * for await (const item of clara.datasets.items(dataset.id)) console.log(item.split, item.sample.prompt);
  * ```
  */
 export class DatasetManager {
@@ -83,7 +83,7 @@ export class DatasetManager {
    * An abort keeps the batches (of 64 documents) that were written.
    * @example
    * ```ts
-   * await datasets.addDocuments([{ title: "Photovoltaik", content: text, domain: "recht" }], { onProgress: ({ received }) => show(received) });
+   * await clara.datasets.addDocuments([{ title: "Photovoltaik", content: text, domain: "recht" }], { onProgress: ({ received }) => console.log(received) });
    * ```
    */
   async addDocuments(
@@ -99,7 +99,7 @@ export class DatasetManager {
    * Takes documents out of the corpus; gives how many were there.
    * @example
    * ```ts
-   * await datasets.removeDocuments(["law-17"]); // 1
+   * await clara.datasets.removeDocuments(["law-17"]); // 1
    * ```
    */
   async removeDocuments(ids: readonly string[], options: CallOptions = {}): Promise<number> {
@@ -110,7 +110,7 @@ export class DatasetManager {
    * Embeds the texts that have no vector of the present embedder; needed once after the embedder was changed or added.
    * @example
    * ```ts
-   * await datasets.reembed({ onProgress: ({ received }) => show(received) });
+   * await clara.datasets.reembed({ onProgress: ({ received }) => console.log(received) });
    * ```
    */
   async reembed(options: CorpusOptions = {}): Promise<{ embedded: number }> {
@@ -121,7 +121,7 @@ export class DatasetManager {
    * Counts documents and chunks of the corpus, chunks also by embedder.
    * @example
    * ```ts
-   * (await datasets.corpusStatistics()).documents; // 1200
+   * (await clara.datasets.corpusStatistics()).documents; // 1200
    * ```
    */
   async corpusStatistics(options: CallOptions = {}): Promise<CorpusStatistics> {
@@ -134,7 +134,7 @@ export class DatasetManager {
    * @throws ValidationError `input_invalid`; ClaraError `capability_missing` (graph; vector without embedder; vectors of another embedder: call `reembed`)
    * @example
    * ```ts
-   * const results = await datasets.search({ queryText: "Genehmigung für Photovoltaik", topK: 10, filters: { domain: "recht", minQuality: 0.5 } });
+   * const results = await clara.datasets.search({ queryText: "Genehmigung für Photovoltaik", topK: 10, filters: { domain: "recht", minQuality: 0.5 } });
    * ```
    */
   async search(query: SearchQuery, options: CallOptions = {}): Promise<SearchResult[]> {
@@ -147,7 +147,7 @@ export class DatasetManager {
    * @throws ValidationError `input_invalid`; `dataset_too_small` only with `holdout.required`
    * @example
    * ```ts
-   * const { items, report } = await datasets.prepareTrainingData(samples, { maxLength: 512, minQualityScore: 0.5 });
+   * const { items, report } = await clara.datasets.prepareTrainingData(samples, { maxLength: 512, minQualityScore: 0.5 });
    * ```
    */
   async prepareTrainingData(
@@ -169,7 +169,7 @@ export class DatasetManager {
    * @throws ValidationError `input_invalid`, `dataset_empty` (with the reasons), `dataset_too_small`
    * @example
    * ```ts
-   * const dataset = await datasets.create({ name: "office", domain: "office", samples });
+   * const dataset = await clara.datasets.create({ name: "office", domain: "office", samples });
    * dataset.splits; // { train: 80, recall: 20, generalisation: 2, preference: 5 }
    * ```
    */
@@ -200,7 +200,7 @@ export class DatasetManager {
    * One dataset. @throws NotFoundError `dataset_not_found`
    * @example
    * ```ts
-   * (await datasets.get(id)).splits.train; // 80
+   * (await clara.datasets.get(id)).splits.train; // 80
    * ```
    */
   async get(id: string, options: CallOptions & { transaction?: Executor } = {}): Promise<Dataset> {
@@ -211,7 +211,7 @@ export class DatasetManager {
    * Datasets, newest first.
    * @example
    * ```ts
-   * const [latest] = await datasets.list({ name: "office", limit: 1 });
+   * const [latest] = await clara.datasets.list({ name: "office", limit: 1 });
    * ```
    */
   async list(filter: DatasetFilter = {}, options: CallOptions = {}): Promise<Dataset[]> {
@@ -222,7 +222,7 @@ export class DatasetManager {
    * The rows of a dataset in a fixed order, read in batches of 500. @throws NotFoundError `dataset_not_found`
    * @example
    * ```ts
-   * for await (const { sample } of datasets.items(id, { split: "train" })) console.log(sample.prompt);
+   * for await (const { sample } of clara.datasets.items(id, { split: "train" })) console.log(sample.prompt);
    * ```
    */
   items(id: string, options: CallOptions & { split?: SplitName } = {}): AsyncIterable<DatasetItem> {
@@ -233,7 +233,7 @@ export class DatasetManager {
    * Deletes a dataset: its rows go, its version number is never given again. @throws ConflictError `dataset_in_use`; NotFoundError `dataset_not_found`
    * @example
    * ```ts
-   * await datasets.delete(id);
+   * await clara.datasets.delete(id);
    * ```
    */
   async delete(id: string, options: CallOptions = {}): Promise<void> {
@@ -245,7 +245,7 @@ export class DatasetManager {
    * Takes a person's rows out of every dataset; gives the datasets that had some. Their versions and hashes stay on record.
    * @example
    * ```ts
-   * const { datasetIds } = await datasets.eraseSubject("user-17");
+   * const { datasetIds } = await clara.datasets.eraseSubject("user-17");
    * ```
    */
   async eraseSubject(
@@ -259,7 +259,7 @@ export class DatasetManager {
    * Statistics and quality of a dataset's rows, judged anew, with reasons. @throws NotFoundError `dataset_not_found`
    * @example
    * ```ts
-   * const { quality, contradictions } = await datasets.analyze(id);
+   * const { quality, contradictions } = await clara.datasets.analyze(id);
    * ```
    */
   async analyze(id: string, options: CallOptions = {}): Promise<DatasetAnalysis> {
@@ -273,8 +273,8 @@ export class DatasetManager {
    * @throws ValidationError for an unknown format or folder; NotFoundError; StorageError `disk_full`, `store_unavailable`
    * @example
    * ```ts
-   * const path = await datasets.export(id, { format: "jsonl", path: "office.jsonl" });
-   * const stream = await datasets.export(id, { format: "parquet" });
+   * const path = await clara.datasets.export(id, { format: "jsonl", path: "office.jsonl" });
+   * const stream = await clara.datasets.export(id, { format: "parquet" });
    * ```
    */
   async export(id: string, exportOptions: ExportOptions & { path: string }, options?: CallOptions): Promise<string>;

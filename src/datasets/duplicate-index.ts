@@ -59,7 +59,13 @@ export class DuplicateIndex {
     return this.#exact.size;
   }
 
-  /** Remembers a pair under an id; the first of equal pairs stays. */
+  /**
+   * Remembers a pair under an id; the first of equal pairs stays.
+   * @example
+   * ```ts
+   * index.add("a", { prompt: "Wo ist das Büro?", response: "Im Hof." });
+   * ```
+   */
   add(id: string, pair: QuestionAnswer): void {
     const key = exactKeyOf(pair);
     if (this.#exact.has(key)) return;
@@ -72,13 +78,25 @@ export class DuplicateIndex {
     }
   }
 
-  /** The entry that the pair repeats, the most similar one first; null where there is none. */
+  /**
+   * The entry that the pair repeats, the most similar one first; null where there is none.
+   * @example
+   * ```ts
+   * const repeated = index.find({ prompt: "Wo ist das Büro?", response: "Im Hof." })?.id;
+   * ```
+   */
   find(pair: QuestionAnswer): Duplicate | null {
     const exact = this.#exact.get(exactKeyOf(pair));
     return exact === undefined ? (this.findNear(pair)[0] ?? null) : { id: exact, kind: "exact", similarity: 1 };
   }
 
-  /** Every near duplicate, the most similar first, then by id. */
+  /**
+   * Every near duplicate, the most similar first, then by id.
+   * @example
+   * ```ts
+   * const similarities = index.findNear({ prompt: "Wo ist das Büro?", response: "Im Hof." }).map(({ similarity }) => similarity);
+   * ```
+   */
   findNear(pair: QuestionAnswer): Duplicate[] {
     const entry: Entry = { id: "", prompt: comparable(pair.prompt), response: comparable(pair.response) };
     const found = new Map<string, Duplicate>();

@@ -76,7 +76,7 @@ export class QualityChecker {
    * Runs the checks over one sample; reports instead of throwing.
    * @example
    * ```ts
-   * const { checks } = await quality.check({ prompt: "Öffnungszeiten?", response: "asdfgh asdfgh" });
+   * const { checks } = await clara.datasets.quality.check({ prompt: "Öffnungszeiten?", response: "asdfgh asdfgh" });
    * checks.find((check) => !check.passed)?.reason; // "the answer: most words are keyboard mash (…)"
    * ```
    */

@@ -45,7 +45,7 @@ export class LexicalEmbedder implements Embedder {
    * One unit vector a text, in order.
    * @example
    * ```ts
-   * const vectors = await embedder.embed(["Hello", "Guten Tag"]);
+   * const vectors = await new LexicalEmbedder().embed(["Hello", "Guten Tag"]);
    * ```
    */
   async embed(texts: readonly string[], options: CallOptions = {}): Promise<number[][]> {

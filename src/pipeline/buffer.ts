@@ -55,7 +55,10 @@ export class FeedbackBuffer {
     return { ...this.#latest, waitingByDomain: { ...this.#latest.waitingByDomain } };
   }
 
-  /** Counts what this process has just stored, until the next read. */
+  /**
+   * Counts what this process has just stored, until the next read.
+   * @internal
+   */
   noteStored(samples: readonly { domain: string; objective: string }[]): void {
     for (const { domain, objective } of samples) {
       if (objective === "preference") this.#latest.preference++;
@@ -66,7 +69,13 @@ export class FeedbackBuffer {
     }
   }
 
-  /** Reads the counts from the database. */
+  /**
+   * Reads the counts from the database.
+   * @example
+   * ```ts
+   * const { waiting } = await clara.pipeline.buffer.refresh();
+   * ```
+   */
   async refresh(_options: CallOptions = {}): Promise<BufferStats> {
     const rows = await this.#store.db
       .selectFrom("samples")
@@ -90,7 +99,10 @@ export class FeedbackBuffer {
     return this.stats();
   }
 
-  /** Free places by domain, as the transaction sees them. */
+  /**
+   * Free places by domain, as the transaction sees them.
+   * @internal
+   */
   async freePlaces(executor: Executor, domains: readonly string[]): Promise<Map<string, number>> {
     const free = new Map(domains.map((domain) => [domain, this.#capacity]));
     if (domains.length === 0) return free;
@@ -107,7 +119,10 @@ export class FeedbackBuffer {
     return free;
   }
 
-  /** What the triggers need to know of every domain in which something waits. */
+  /**
+   * What the triggers need to know of every domain in which something waits.
+   * @internal
+   */
   async domainFacts(executor: Executor = this.#store.db, domain?: string): Promise<DomainFacts[]> {
     let query = executor
       .selectFrom("samples")

@@ -52,7 +52,13 @@ export class GenerationLog implements GenerationsPort {
     this.#logger = options.logger;
   }
 
-  /** Queues a served answer; returns at once and never throws. */
+  /**
+   * Queues a served answer; returns at once and never throws. `ServingClient` calls it.
+   * @example
+   * ```ts
+   * generations.record({ ...reply, prompt: text, messages: [{ role: "user", content: text }], createdAt: new Date().toISOString() });
+   * ```
+   */
   record(generation: RecordedGeneration): void {
     if (this.#pending.size >= this.#maxPending) {
       const oldest = this.#pending.keys().next().value;
@@ -73,6 +79,10 @@ export class GenerationLog implements GenerationsPort {
   /**
    * Finds a served answer, also one that is not written yet.
    * @returns null where the id is unknown
+   * @example
+   * ```ts
+   * const asked = (await generations.find(reply.id))?.prompt;
+   * ```
    */
   async find(id: string, _options: CallOptions = {}): Promise<FoundGeneration | null> {
     const pending = this.#pending.get(id);
@@ -81,7 +91,13 @@ export class GenerationLog implements GenerationsPort {
     return row === undefined ? null : this.#toFound(row);
   }
 
-  /** Writes everything queued so far; rejects where the database cannot be reached, and keeps the records. */
+  /**
+   * Writes everything queued so far; rejects where the database cannot be reached, and keeps the records.
+   * @example
+   * ```ts
+   * await generations.flush();
+   * ```
+   */
   async flush(): Promise<void> {
     while (this.#pending.size > 0) {
       if (this.#flushing === null) {
@@ -93,7 +109,13 @@ export class GenerationLog implements GenerationsPort {
     }
   }
 
-  /** Deletes what a person asked and was answered. */
+  /**
+   * Deletes what a person asked and was answered.
+   * @example
+   * ```ts
+   * const deleted = await generations.eraseSubject(user.id);
+   * ```
+   */
   async eraseSubject(subjectId: string, _options: CallOptions = {}): Promise<number> {
     for (const [id, generation] of this.#pending) if (generation.subjectId === subjectId) this.#pending.delete(id);
     await this.#flushing?.catch(() => {}); // its failure is its caller's; here only the rows already written matter
@@ -101,7 +123,13 @@ export class GenerationLog implements GenerationsPort {
     return Number(result.numDeletedRows);
   }
 
-  /** Writes what is queued and stops. */
+  /**
+   * Writes what is queued and stops.
+   * @example
+   * ```ts
+   * await generations.close();
+   * ```
+   */
   async close(): Promise<void> {
     this.#closing.abort();
     if (this.#timer !== null) clearTimeout(this.#timer);

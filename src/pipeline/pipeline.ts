@@ -117,7 +117,13 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
     await this.#writer.idle();
   }
 
-  /** `stop`. */
+  /**
+   * `stop`.
+   * @example
+   * ```ts
+   * await clara.pipeline.close();
+   * ```
+   */
   async close(): Promise<void> {
     await this.stop();
   }
@@ -131,7 +137,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
    * @throws ValidationError `feedback_invalid`, `payload_too_large`; NotFoundError `generation_not_found`; OverloadedError `buffer_full`; StorageError
    * @example
    * ```ts
-   * const receipt = await clara.pipeline.addFeedback({ prompt, response, rating: 1, subjectId: "user-17" });
+   * const receipt = await clara.pipeline.addFeedback({ prompt: text, response: reply.text, rating: 1, subjectId: user.id });
    * if (receipt.status === "rejected") console.log(receipt.reason);
    * ```
    */
@@ -146,7 +152,10 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
    * be read is recorded as rejected with its number; while the buffer is full it waits.
    * @example
    * ```ts
-   * const { accepted, errors } = await clara.pipeline.importFeedback(createReadStream("feedback.jsonl"), { onProgress: (p) => bar.update(p.lines) });
+   * import { createReadStream } from "node:fs";
+   * const { accepted, errors } = await clara.pipeline.importFeedback(createReadStream("feedback.jsonl"), {
+   *   onProgress: ({ lines }) => console.log(`${lines} lines`),
+   * });
    * ```
    */
   async importFeedback(
@@ -196,7 +205,8 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
    * @throws NotFoundError `cycle_not_found`
    * @example
    * ```ts
-   * const { status } = await clara.pipeline.waitForCycle(cycle.id);
+   * const { id } = await clara.pipeline.triggerTrainingCycle({ domain: "building" });
+   * const { status } = await clara.pipeline.waitForCycle(id);
    * ```
    */
   async waitForCycle(id: string, options: CallOptions = {}): Promise<LearningCycle> {
@@ -304,13 +314,26 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
     return this;
   }
 
-  /** Like `on`, for the next event only. */
+  /**
+   * Like `on`, for the next event only.
+   * @example
+   * ```ts
+   * clara.pipeline.once("adapter.activated", ({ adapterId }) => console.log(`${adapterId} is the first`));
+   * ```
+   */
   once<Name extends keyof PipelineEvents>(name: Name, listener: PipelineEvents[Name]): this {
     this.#events.once(name, listener);
     return this;
   }
 
-  /** Takes a listener off. */
+  /**
+   * Takes a listener off.
+   * @example
+   * ```ts
+   * const listener = ({ domain }: { domain: string }) => console.log(domain);
+   * clara.pipeline.on("adapter.activated", listener).off("adapter.activated", listener);
+   * ```
+   */
   off<Name extends keyof PipelineEvents>(name: Name, listener: PipelineEvents[Name]): this {
     this.#events.off(name, listener);
     return this;

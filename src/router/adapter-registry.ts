@@ -46,22 +46,81 @@ export interface ActivationChange {
  * active one is a period of the domain's history.
  */
 export interface AdapterRegistry {
-  /** Adds a version: the pinned one, or the next of the name. Again the same version with the same content answers it unchanged. */
+  /**
+   * Adds a version: the pinned one, or the next of the name. Again the same version with the same content answers it unchanged.
+   * @example
+   * ```ts
+   * const { id } = await registry.register({
+   *   name: "building",
+   *   domain: "building",
+   *   path: "adapters/building@v1",
+   *   baseModel: "Qwen/Qwen3-8B",
+   * });
+   * ```
+   */
   register(input: AdapterInput, options?: RegistryChangeOptions): Promise<Adapter>;
-  /** Rejects with `NotFoundError` `adapter_not_found`. */
+  /**
+   * Rejects with `NotFoundError` `adapter_not_found`.
+   * @example
+   * ```ts
+   * const { path } = await registry.get("building@v1");
+   * ```
+   */
   get(id: string, options?: RegistryChangeOptions): Promise<Adapter>;
-  /** Oldest first. */
+  /**
+   * Oldest first.
+   * @example
+   * ```ts
+   * const active = await registry.list({ status: "active" });
+   * ```
+   */
   list(filter?: AdapterFilter, options?: CallOptions): Promise<Adapter[]>;
-  /** The version that the next `register` of this name would get. */
+  /**
+   * The version that the next `register` of this name would get.
+   * @example
+   * ```ts
+   * const version = await registry.nextVersion("building");
+   * ```
+   */
   nextVersion(name: string, options?: RegistryChangeOptions): Promise<number>;
-  /** Makes it the one that serves its domain; the one before is retired. Active already: nothing changes. */
+  /**
+   * Makes it the one that serves its domain; the one before is retired. Active already: nothing changes.
+   * @example
+   * ```ts
+   * const { previous } = await registry.activate("building@v2", { reason: "passed the gate" });
+   * ```
+   */
   activate(id: string, options?: ActivationOptions): Promise<ActivationChange>;
-  /** Takes it out of service; the base model answers its domain. Not active: nothing changes. */
+  /**
+   * Takes it out of service; the base model answers its domain. Not active: nothing changes.
+   * @example
+   * ```ts
+   * await registry.deactivate("building@v2", { reason: "maintenance" });
+   * ```
+   */
   deactivate(id: string, options?: ActivationOptions): Promise<ActivationChange>;
-  /** Back to what served before the present one, past all that was rejected or withdrawn since, at last to the base model. */
+  /**
+   * Back to what served before the present one, past all that was rejected or withdrawn since, at last to the base model.
+   * @example
+   * ```ts
+   * const { active } = await registry.rollback("building", { reason: "wrong answers" });
+   * ```
+   */
   rollback(domain: string, options?: ActivationOptions): Promise<ActivationChange>;
-  /** Ends an adapter for good: out of service if it serves, and never active again. */
+  /**
+   * Ends an adapter for good: out of service if it serves, and never active again.
+   * @example
+   * ```ts
+   * await registry.revoke("building@v2", "retired", "erasure of a subject");
+   * ```
+   */
   revoke(id: string, status: "rejected" | "retired", reason: string, options?: RegistryChangeOptions): Promise<Adapter>;
-  /** The domain's periods, oldest first. */
+  /**
+   * The domain's periods, oldest first.
+   * @example
+   * ```ts
+   * const periods = await registry.history("building");
+   * ```
+   */
   history(domain: string, options?: CallOptions): Promise<ActivationPeriod[]>;
 }

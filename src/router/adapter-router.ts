@@ -38,7 +38,7 @@ interface Choice {
  * @example
  * ```ts
  * const router = new AdapterRouter({ registry: new SqlAdapterRegistry({ store }) });
- * const { adapterId, confidence } = await router.route("Which key opens the greenhouse?");
+ * const { adapterId, confidence } = await clara.router.route("Which key opens the greenhouse?");
  * ```
  */
 export class AdapterRouter {
@@ -74,7 +74,7 @@ export class AdapterRouter {
    * router that was not refreshed yet. Abort stops the embedder and rejects with `AbortedError`.
    * @example
    * ```ts
-   * const decision = await router.route([{ role: "user", content: "Genehmigung für Photovoltaik?" }], { signal });
+   * const decision = await clara.router.route([{ role: "user", content: "Genehmigung für Photovoltaik?" }], { signal });
    * ```
    */
   async route(textOrMessages: string | readonly ConversationTurn[], options: RouteOptions = {}): Promise<RoutingDecision> {
@@ -90,7 +90,13 @@ export class AdapterRouter {
    * Adds a version as a candidate; it serves nothing until it is activated.
    * @example
    * ```ts
-   * const adapter = await router.registerAdapter({ name: "building", domain: "building", path, baseModel, examples: questions });
+   * const adapter = await clara.router.registerAdapter({
+   *   name: "building",
+   *   domain: "building",
+   *   path: "adapters/building@v1",
+   *   baseModel: "Qwen/Qwen3-8B",
+   *   examples: questions,
+   * });
    * ```
    */
   async registerAdapter(input: AdapterInput, options: RegistryChangeOptions = {}): Promise<Adapter> {
@@ -102,7 +108,7 @@ export class AdapterRouter {
    * the commit. Rejects with `ConflictError` `adapter_state_conflict` for a rejected or withdrawn one.
    * @example
    * ```ts
-   * await router.activateAdapter("building@v2", { reason: "passed the gate" });
+   * await clara.router.activateAdapter("building@v2", { reason: "passed the gate" });
    * ```
    */
   async activateAdapter(id: string, options: ActivationOptions = {}): Promise<Adapter> {
@@ -115,7 +121,7 @@ export class AdapterRouter {
    * Takes a version out of service; the default answers its domain.
    * @example
    * ```ts
-   * await router.deactivateAdapter("building@v2", { reason: "maintenance" });
+   * await clara.router.deactivateAdapter("building@v2", { reason: "maintenance" });
    * ```
    */
   async deactivateAdapter(id: string, options: ActivationOptions = {}): Promise<Adapter> {
@@ -128,7 +134,7 @@ export class AdapterRouter {
    * Back to the version that served before, past rejected and withdrawn ones; null: the base model answers now.
    * @example
    * ```ts
-   * const adapter = await router.rollback("building", { reason: "wrong answers" });
+   * const adapter = await clara.router.rollback("building", { reason: "wrong answers" });
    * ```
    */
   async rollback(domain: string, options: ActivationOptions = {}): Promise<Adapter | null> {
@@ -141,7 +147,7 @@ export class AdapterRouter {
    * Marks a version as unfit for good, for example because the gate refused it. If it serves, the base model takes over.
    * @example
    * ```ts
-   * await router.rejectAdapter("building@v3", "exact answers fell from .88 to .05");
+   * await clara.router.rejectAdapter("building@v3", "exact answers fell from .88 to .05");
    * ```
    */
   async rejectAdapter(id: string, reason: string, options: RegistryChangeOptions = {}): Promise<Adapter> {
@@ -152,7 +158,7 @@ export class AdapterRouter {
    * Withdraws a version for good, for example because a person whose data it learnt was erased: no activation, no rollback to it.
    * @example
    * ```ts
-   * await router.withdrawAdapter("building@v2", "erasure of a subject");
+   * await clara.router.withdrawAdapter("building@v2", "erasure of a subject");
    * ```
    */
   async withdrawAdapter(id: string, reason: string, options: RegistryChangeOptions = {}): Promise<Adapter> {
@@ -163,7 +169,7 @@ export class AdapterRouter {
    * Rejects with `NotFoundError` `adapter_not_found`.
    * @example
    * ```ts
-   * const { path } = await router.getAdapter("building@v1");
+   * const { path } = await clara.router.getAdapter("building@v1");
    * ```
    */
   async getAdapter(id: string, options: RegistryChangeOptions = {}): Promise<Adapter> {
@@ -174,7 +180,7 @@ export class AdapterRouter {
    * Versions, oldest first.
    * @example
    * ```ts
-   * const candidates = await router.listAdapters({ domain: "building", status: "candidate" });
+   * const candidates = await clara.router.listAdapters({ domain: "building", status: "candidate" });
    * ```
    */
   async listAdapters(filter: AdapterFilter = {}, options: CallOptions = {}): Promise<Adapter[]> {
@@ -185,7 +191,7 @@ export class AdapterRouter {
    * The version number that the next registration under this name gets.
    * @example
    * ```ts
-   * const path = `adapters/building@v${await router.nextVersion("building")}`;
+   * const path = `adapters/building@v${await clara.router.nextVersion("building")}`;
    * ```
    */
   async nextVersion(name: string, options: RegistryChangeOptions = {}): Promise<number> {
@@ -196,7 +202,7 @@ export class AdapterRouter {
    * Metrics, facts and examples of two versions side by side.
    * @example
    * ```ts
-   * const { metrics } = await router.compareAdapters("building@v1", "building@v2");
+   * const { metrics } = await clara.router.compareAdapters("building@v1", "building@v2");
    * ```
    */
   async compareAdapters(a: string, b: string, options: CallOptions = {}): Promise<AdapterComparison> {
@@ -207,14 +213,20 @@ export class AdapterRouter {
    * Who served the domain, from when to when and why; oldest first.
    * @example
    * ```ts
-   * const periods = await router.history("building");
+   * const periods = await clara.router.history("building");
    * ```
    */
   async history(domain: string, options: CallOptions = {}): Promise<ActivationPeriod[]> {
     return this.#registry.history(domain, options);
   }
 
-  /** What serves the domain now, from memory; null: the base model. */
+  /**
+   * What serves the domain now, from memory; null: the base model.
+   * @example
+   * ```ts
+   * const version = clara.router.activeAdapter("building")?.version ?? 0;
+   * ```
+   */
   activeAdapter(domain: string): Adapter | null {
     return this.#live.active(domain);
   }
@@ -224,7 +236,7 @@ export class AdapterRouter {
    * fail it: domain rules and hints work without, and `status()` tells.
    * @example
    * ```ts
-   * await router.refresh();
+   * await clara.router.refresh();
    * ```
    */
   async refresh({ signal }: CallOptions = {}): Promise<void> {
@@ -238,7 +250,7 @@ export class AdapterRouter {
    * for a default adapter that is not registered.
    * @example
    * ```ts
-   * await router.configure({ thresholds: { confHigh: 0.9 }, rules: [{ domain: "building", keywords: ["key", "fuse box"] }] });
+   * await clara.router.configure({ thresholds: { confHigh: 0.9 }, rules: [{ domain: "building", keywords: ["key", "fuse box"] }] });
    * ```
    */
   async configure(change: RouterSettingsInput, { signal }: CallOptions = {}): Promise<RouterSettings> {
@@ -251,7 +263,13 @@ export class AdapterRouter {
     return structuredClone(settings);
   }
 
-  /** Settings, adapters by domain, decisions by strategy, calibration and outcomes of this process. */
+  /**
+   * Settings, adapters by domain, decisions by strategy, calibration and outcomes of this process.
+   * @example
+   * ```ts
+   * const { embeddings, decisions } = clara.router.status();
+   * ```
+   */
   status(): RouterStatus {
     const table = this.#live.status();
     return {
@@ -269,7 +287,7 @@ export class AdapterRouter {
    * `decision_not_found`.
    * @example
    * ```ts
-   * await router.recordOutcome(reply.routing.id, 1);
+   * if (reply.routing) await clara.router.recordOutcome(reply.routing.id, 1);
    * ```
    */
   async recordOutcome(decisionId: string, reward: number, { signal }: CallOptions = {}): Promise<void> {
@@ -279,12 +297,25 @@ export class AdapterRouter {
     this.#log.reward(decisionId, checked.data);
   }
 
-  /** A remembered decision with its propensity and its reward; throws `NotFoundError` `decision_not_found`. */
+  /**
+   * A remembered decision with its propensity and its reward; throws `NotFoundError` `decision_not_found`.
+   * @example
+   * ```ts
+   * const { id } = await clara.router.route(text);
+   * const { decision, propensity } = clara.router.decision(id);
+   * ```
+   */
   decision(id: string): Readonly<RecordedDecision> {
     return structuredClone(this.#log.get(id));
   }
 
-  /** Stops re-reading the registry and waits for a rebuild under way. */
+  /**
+   * Stops re-reading the registry and waits for a rebuild under way.
+   * @example
+   * ```ts
+   * await clara.router.close();
+   * ```
+   */
   async close(): Promise<void> {
     await this.#live.close();
   }

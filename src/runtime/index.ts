@@ -1,11 +1,10 @@
-export { cacheFolder } from "../support/cache-folder.js";
 export { findPython, type Python } from "./find-python.js";
 export type { InstallStep } from "./install-progress.js";
 export { findRuntime, type InstallOptions, installRuntime, type RuntimeEnvironment } from "./install-runtime.js";
 export { LocalRuntime, type LocalRuntimeOptions } from "./local-runtime.js";
 export type { ServiceExit } from "./local-service.js";
 export { LocalVllm, type LocalVllmOptions } from "./local-vllm.js";
-export { packageFolder, runtimeSourceFolder, tinyBaseModel } from "./package-folder.js";
+export { tinyBaseModel } from "./package-folder.js";
 export type { RuntimeEngine } from "./python-cache.js";
 export { RemoteRuntime, type RemoteRuntimeOptions } from "./remote-runtime.js";
 export { RuntimeHttpClient, type RuntimeHttpClientOptions } from "./runtime-http-client.js";

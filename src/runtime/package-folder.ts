@@ -27,7 +27,13 @@ export function runtimeSourceFolder(): string {
   return join(packageFolder(), "gpu-runtime");
 }
 
-/** The tiny base model that this package ships: two million parameters that show the loop at work and know nothing. */
+/**
+ * The tiny base model that this package ships: two million parameters that show the loop at work and know nothing.
+ * @example
+ * ```ts
+ * await using runtime = new LocalRuntime({ root: ".clara/runtime", model: tinyBaseModel() });
+ * ```
+ */
 export function tinyBaseModel(): string {
   return join(runtimeSourceFolder(), "models", "tiny-base");
 }

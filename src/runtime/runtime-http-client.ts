@@ -155,7 +155,7 @@ export class RuntimeHttpClient implements AsyncDisposable {
    * @throws RuntimeUnavailableError where the runtime stays away; NotFoundError `job_not_found`
    * @example
    * ```ts
-   * for await (const event of client.events(id, { after: lastSeq })) show(event);
+   * for await (const event of client.events(id, { after: 17 })) console.log(event);
    * ```
    */
   async *events(id: string, options: CallOptions & { after?: number } = {}): AsyncGenerator<RuntimeEvent, void, undefined> {

@@ -31,7 +31,9 @@ export interface JobScriptOptions {
  * A script of an uneventful job: its phases, `steps` times progress and metrics, then `result`.
  * @example
  * ```ts
- * await using trainer = await startStandInTrainer({ script: jobScript({ result }) });
+ * const result = { kind: "evaluate" as const, base_model: "tiny", base_model_sha256: "0".repeat(64), seconds: {}, evaluation: [] };
+ * const script = jobScript({ result, steps: 10, intervalMs: 20 });
+ * await using trainer = await startStandInTrainer({ script });
  * ```
  */
 export function jobScript({ result, steps = 3, intervalMs = 0 }: JobScriptOptions): TrainerScript {
@@ -56,7 +58,13 @@ function* uneventful(spec: RuntimeSpec, result: TrainResult | EvaluateResult, st
   yield { type: "result", result };
 }
 
-/** A script of a job that fails with `code`. */
+/**
+ * A script of a job that fails with `code`.
+ * @example
+ * ```ts
+ * await using trainer = await startStandInTrainer({ script: failingScript("out_of_memory", "the GPU is full") });
+ * ```
+ */
 export function failingScript(code: RuntimeErrorCode, message: string, retryable = false): TrainerScript {
   return () => [
     { type: "phase", phase: "load" },

@@ -64,7 +64,13 @@ export class RuntimeBackend implements TrainingBackend, AsyncDisposable {
     return (await this.#client.listFiles(`adapters/${name}/`, options)).length > 0;
   }
 
-  /** Closes its connections; jobs go on. */
+  /**
+   * Closes its connections; jobs go on.
+   * @example
+   * ```ts
+   * await new RuntimeBackend(runtime).close();
+   * ```
+   */
   async close(): Promise<void> {
     await this.#client.close();
   }

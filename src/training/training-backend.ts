@@ -30,11 +30,34 @@ export interface TrainingBackend {
   /**
    * Runs one spec to its end. Rejects with `RuntimeUnavailableError` where nothing could be reached (the job may still
    * run), with `TrainingError` where the job failed, and with `AbortedError` after an abort.
+   * @example
+   * ```ts
+   * const result = await backend.run(spec, [], { signal, onEvent: ({ type }) => console.log(type) });
+   * ```
    */
   run(spec: RuntimeSpec, files: readonly TrainingFile[], options: BackendRunOptions): Promise<TrainResult | EvaluateResult>;
-  /** True where `name@vN` is taken in the place where adapters are written, by whatever job. */
+  /**
+   * True where `name@vN` is taken in the place where adapters are written, by whatever job.
+   * @example
+   * ```ts
+   * const isTaken = await backend.hasAdapter?.("building@v2");
+   * ```
+   */
   hasAdapter?(name: string, options?: CallOptions): Promise<boolean>;
-  /** Ends a job that an earlier process let go of; resolves also where there is none. Absent where no job outlives its process. */
+  /**
+   * Ends a job that an earlier process let go of; resolves also where there is none. Absent where no job outlives its process.
+   * @example
+   * ```ts
+   * await backend.cancel?.(id);
+   * ```
+   */
   cancel?(jobId: string): Promise<void>;
+  /**
+   * What the place can do: device, memory, trainers.
+   * @example
+   * ```ts
+   * const { trainers } = await backend.capabilities();
+   * ```
+   */
   capabilities(options?: CallOptions): Promise<RuntimeCapabilities>;
 }

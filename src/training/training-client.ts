@@ -20,10 +20,10 @@ import { jobNotFound, watchJob } from "./watch-job.js";
  * Training jobs in the database: created here, run by a worker of any process that has a back end, watched from anywhere.
  * @example
  * ```ts
- * const training = new TrainingClient({ store, backend: new RuntimeBackend(runtime), datasets, baseModel: "Qwen/Qwen3-8B" });
- * await training.startWorker();
- * const job = await training.createJob({ datasetId, configName: "support", trainer: "qlora" });
- * for await (const event of training.watch(job.id)) if (event.type === "metrics_update") console.log(event.metrics.loss);
+ * const training = new TrainingClient({ store, backend: new RuntimeBackend(runtime), datasets: clara.datasets, baseModel: "Qwen/Qwen3-8B" });
+ * await clara.training.startWorker();
+ * const job = await clara.training.createJob({ datasetId: id, configName: "support", trainer: "qlora" });
+ * for await (const event of clara.training.watch(job.id)) if (event.type === "metrics_update") console.log(event.metrics.loss);
  * ```
  */
 export class TrainingClient implements AsyncDisposable {
@@ -47,7 +47,7 @@ export class TrainingClient implements AsyncDisposable {
    * @throws ValidationError `input_invalid`, `dataset_empty`, `dataset_too_small`, `capability_missing`; NotFoundError `dataset_not_found`
    * @example
    * ```ts
-   * const job = await training.createJob({ datasetId, configName: "support", priority: 5, idempotencyKey: "cycle-7" });
+   * const job = await clara.training.createJob({ datasetId: id, configName: "support", priority: 5, idempotencyKey: "cycle-7" });
    * ```
    */
   async createJob(input: JobInput, options: CallOptions & { transaction?: Executor } = {}): Promise<TrainingJob> {
@@ -59,7 +59,7 @@ export class TrainingClient implements AsyncDisposable {
    * @throws NotFoundError `job_not_found`
    * @example
    * ```ts
-   * const { status, progressPercent } = await training.getJob(id);
+   * const { status, progressPercent } = await clara.training.getJob(id);
    * ```
    */
   async getJob(id: string, options: CallOptions = {}): Promise<TrainingJob> {
@@ -71,7 +71,7 @@ export class TrainingClient implements AsyncDisposable {
    * Jobs, newest first.
    * @example
    * ```ts
-   * const running = await training.listJobs({ status: "running" });
+   * const running = await clara.training.listJobs({ status: "running" });
    * ```
    */
   async listJobs(filter: JobFilter = {}, options: CallOptions = {}): Promise<TrainingJob[]> {
@@ -83,7 +83,7 @@ export class TrainingClient implements AsyncDisposable {
    * How many jobs the filter finds, without its limit and offset.
    * @example
    * ```ts
-   * const total = await training.countJobs({ status: ["queued", "running"] });
+   * const total = await clara.training.countJobs({ status: ["queued", "running"] });
    * ```
    */
   async countJobs(filter: JobFilter = {}, options: CallOptions = {}): Promise<number> {
@@ -97,7 +97,7 @@ export class TrainingClient implements AsyncDisposable {
    * @throws ConflictError `job_state_conflict` where it had completed or failed
    * @example
    * ```ts
-   * await training.cancelJob(id);
+   * await clara.training.cancelJob(id);
    * ```
    */
   async cancelJob(id: string, options: CallOptions = {}): Promise<TrainingJob> {
@@ -109,7 +109,7 @@ export class TrainingClient implements AsyncDisposable {
    * @throws ConflictError `job_state_conflict` where it has ended
    * @example
    * ```ts
-   * await training.pauseJob(id);
+   * await clara.training.pauseJob(id);
    * ```
    */
   async pauseJob(id: string, options: CallOptions = {}): Promise<TrainingJob> {
@@ -121,7 +121,7 @@ export class TrainingClient implements AsyncDisposable {
    * @throws ConflictError `job_state_conflict` where it is not paused
    * @example
    * ```ts
-   * await training.resumeJob(id);
+   * await clara.training.resumeJob(id);
    * ```
    */
   async resumeJob(id: string, options: CallOptions = {}): Promise<TrainingJob> {
@@ -133,7 +133,7 @@ export class TrainingClient implements AsyncDisposable {
    * @throws ConflictError `job_state_conflict` where it neither failed nor was cancelled
    * @example
    * ```ts
-   * await training.retryJob(id);
+   * await clara.training.retryJob(id);
    * ```
    */
   async retryJob(id: string, options: CallOptions = {}): Promise<TrainingJob> {
@@ -144,7 +144,7 @@ export class TrainingClient implements AsyncDisposable {
    * The job's events from the first (or after `after`), in order and none twice, until it has ended.
    * @example
    * ```ts
-   * for await (const event of training.watch(id, { after: lastSequence, signal })) show(event);
+   * for await (const event of clara.training.watch(id, { after: 17, signal })) console.log(event.sequence);
    * ```
    */
   watch(id: string, options: CallOptions & { after?: number } = {}): AsyncIterable<JobEvent> {
@@ -156,7 +156,7 @@ export class TrainingClient implements AsyncDisposable {
    * @throws NotFoundError `job_not_found`; AbortedError (the job goes on)
    * @example
    * ```ts
-   * const { status, evaluation } = await training.waitFor(job.id);
+   * const { status, evaluation } = await clara.training.waitFor(id);
    * ```
    */
   async waitFor(id: string, options: CallOptions = {}): Promise<TrainingJob> {
@@ -170,7 +170,10 @@ export class TrainingClient implements AsyncDisposable {
    * @throws TrainingError `evaluation_failed` or the runtime's own code
    * @example
    * ```ts
-   * const [base] = await training.evaluate({ models: [{ name: "base", adapterPath: null }], sets: [{ name: "office", kind: "recall", items }] });
+   * const [base] = await clara.training.evaluate({
+   *   models: [{ name: "base", adapterPath: null }],
+   *   sets: [{ name: "office", kind: "recall", items: [{ id: "1", prompt: "Where is the office?", response: "In the yard." }] }],
+   * });
    * ```
    */
   async evaluate(
@@ -234,7 +237,7 @@ export class TrainingClient implements AsyncDisposable {
    * @throws ConfigurationError `config_invalid` without a back end
    * @example
    * ```ts
-   * await training.startWorker();
+   * await clara.training.startWorker();
    * ```
    */
   async startWorker(options: CallOptions = {}): Promise<void> {
@@ -254,7 +257,7 @@ export class TrainingClient implements AsyncDisposable {
    * checkpoint, or in the runtime that trains them, when a worker takes them.
    * @example
    * ```ts
-   * await training.stopWorker({ graceMs: 60_000 });
+   * await clara.training.stopWorker({ graceMs: 60_000 });
    * ```
    */
   async stopWorker(options: { graceMs?: number } = {}): Promise<void> {
@@ -265,7 +268,7 @@ export class TrainingClient implements AsyncDisposable {
    * Stops the worker and what waits here, and lets go of the store, which stays open. Close it before the store.
    * @example
    * ```ts
-   * await training.close({ graceMs: 60_000 });
+   * await clara.training.close({ graceMs: 60_000 });
    * ```
    */
   async close(options: { graceMs?: number } = {}): Promise<void> {

@@ -1,7 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { decideGate } from "../../src/pipeline/gate/decide.js";
+import { gatherEvidence } from "../../src/pipeline/gate/evidence.js";
+import { GATE_DEFAULTS } from "../../src/pipeline/gate/gate-options.js";
+import { assessPairing } from "../../src/pipeline/gate/pairing.js";
 import { exactSignTest, pairedBootstrap, shuffled } from "../../src/pipeline/gate/statistics.js";
-import { assessPairing, decideGate, GATE_DEFAULTS, gatherEvidence } from "../../src/pipeline/index.js";
 import { seededRandom } from "../../src/support/seeded-random.js";
 import type { EvaluatedModel, EvaluationSetKind } from "../../src/types/runtime-protocol.js";
 import { corrections, facts, permuted } from "./support/facts.js";

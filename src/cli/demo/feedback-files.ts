@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ValidationError } from "../../errors.js";
-import { packageFolder } from "../../runtime/index.js";
+import { packageFolder } from "../../runtime/package-folder.js";
 import type { Question } from "./ask.js";
 import type { GeneralPairs } from "./settings.js";
 
