@@ -76,6 +76,8 @@ export async function eraseSubject(subjectId: string, parts: ErasureParts, optio
     adapters: await retireAdapters(texts.sampleIds, parts, options),
     erasedAt: record.createdAt,
   };
+  // until then the acknowledged texts stand in the journal
+  await parts.store.journal?.checkpoint();
   await parts.store.db
     .updateTable("erasures")
     .set({ report: storableJson(report), completed_at: new Date(parts.clock()) })

@@ -2,7 +2,7 @@ export { findPython, type Python } from "./find-python.js";
 export type { InstallStep } from "./install-progress.js";
 export { findRuntime, type InstallOptions, installRuntime, type RuntimeEnvironment } from "./install-runtime.js";
 export { LocalRuntime, type LocalRuntimeOptions } from "./local-runtime.js";
-export type { ServiceExit } from "./local-service.js";
+export { LocalService, type LocalServiceOptions, type ServiceExit, type ServiceLaunch, type StartingService } from "./local-service.js";
 export { LocalVllm, type LocalVllmOptions } from "./local-vllm.js";
 export { tinyBaseModel } from "./package-folder.js";
 export type { RuntimeEngine } from "./python-cache.js";

@@ -4,12 +4,12 @@ import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { resolve as resolvePath } from "node:path";
 import { ConfigurationError, RuntimeUnavailableError } from "../errors.js";
-import type { CallOptions, Endpoint, EndpointProvider, Logger } from "../types/common.js";
+import type { Endpoint } from "../types/common.js";
 import { childEnvironment, moduleArguments } from "./child-environment.js";
 import { findRuntime, type RuntimeEnvironment } from "./install-runtime.js";
-import { LocalService, type ServiceCommand, type ServiceExit, type StartingService } from "./local-service.js";
+import { LocalService, type LocalServiceOptions, type ServiceLaunch, type StartingService } from "./local-service.js";
 
-export interface LocalRuntimeOptions {
+export interface LocalRuntimeOptions extends Partial<LocalServiceOptions> {
   /** The runtime's own folder: adapters, jobs, checkpoints. Made where it is missing. */
   root: string;
   /** Folder or hub id of the model that it serves; absent = it only trains and evaluates. */
@@ -20,77 +20,32 @@ export interface LocalRuntimeOptions {
   maxJobs?: number;
   /** Environment to run it in. Default: the one that `installRuntime` made. */
   environment?: RuntimeEnvironment;
-  /** Longest start, milliseconds; imports alone may take half a minute. Default 240 000. */
-  startTimeoutMs?: number;
   /** More arguments of `python -m clara_runtime.api`, for example `["--max-adapters", "8"]`. */
   args?: readonly string[];
   /** More environment variables, for example `{ OMP_NUM_THREADS: "2" }`. */
   env?: Record<string, string>;
-  /** The process ended without being told to; the next `resolve` starts it again. */
-  onExit?: (exit: ServiceExit) => void;
-  logger?: Logger;
 }
 
 /**
- * The bundled runtime as a child process of this one: started by the first `resolve`, started again after a crash, ended
- * with this process however that ends.
+ * The bundled runtime as a child process of this one: started by the first `resolve`, started again after a crash, ended with this
+ * process however that ends.
  * @example
  * ```ts
  * await using runtime = new LocalRuntime({ root: ".clara/runtime", model: "models/tiny-base" });
  * const { url, token } = await runtime.resolve();
  * ```
  */
-export class LocalRuntime implements EndpointProvider, AsyncDisposable {
-  readonly name = "local runtime";
+export class LocalRuntime extends LocalService {
   readonly #options: LocalRuntimeOptions;
   readonly #token = randomBytes(24).toString("base64url");
-  readonly #service: LocalService;
 
+  /** `startTimeoutMs` defaults to 240 000: imports alone may take half a minute. */
   constructor(options: LocalRuntimeOptions) {
+    super("local runtime", { ...options, startTimeoutMs: options.startTimeoutMs ?? 240_000 });
     this.#options = options;
-    this.#service = new LocalService({
-      name: this.name,
-      command: () => this.#command(),
-      ready: (service) => announcedEndpoint(service, this.#token, this.name),
-      startTimeoutMs: options.startTimeoutMs ?? 240_000,
-      onExit: options.onExit,
-      logger: options.logger,
-    });
   }
 
-  /** Process id while it runs. */
-  get pid(): number | null {
-    return this.#service.pid;
-  }
-
-  /**
-   * Where it listens; starts it where it does not run. Aborting ends the wait, not the start.
-   * @throws RuntimeUnavailableError `runtime_not_installed`, `runtime_unavailable`; ConfigurationError `base_model_invalid`
-   * @example
-   * ```ts
-   * const { url, token } = await runtime.resolve({ signal });
-   * ```
-   */
-  resolve(options: CallOptions = {}): Promise<Endpoint> {
-    return this.#service.resolve(options);
-  }
-
-  /**
-   * Ends it: its jobs are told to stop and keep their checkpoints; after `graceMs` (default 5000) it is killed.
-   * @example
-   * ```ts
-   * await runtime.close({ graceMs: 2000 });
-   * ```
-   */
-  async close(options: { graceMs?: number } = {}): Promise<void> {
-    await this.#service.close(options.graceMs ?? 5000);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
-  }
-
-  async #command(): Promise<ServiceCommand> {
+  protected override async launch(): Promise<ServiceLaunch> {
     const { root, model, models = [], maxJobs = 2, args = [], env = {} } = this.#options;
     const environment = this.#options.environment ?? (await installedEnvironment());
     const folder = resolvePath(root);
@@ -106,6 +61,7 @@ export class LocalRuntime implements EndpointProvider, AsyncDisposable {
       args: moduleArguments(environment.sourceFolder, "clara_runtime.api", [...own, ...serve, ...allowed, ...passed, ...args]),
       cwd: folder,
       env: childEnvironment({ ...sharedCores(), PYTHONUNBUFFERED: "1", ...env, CLARA_RUNTIME_TOKEN: this.#token }),
+      ready: (service) => announcedEndpoint(service, this.#token, this.name),
     };
   }
 }

@@ -2,14 +2,16 @@ import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { AbortedError, ClaraError, RuntimeUnavailableError } from "../errors.js";
-import type { CallOptions, Endpoint, Logger } from "../types/common.js";
+import type { CallOptions, Endpoint, EndpointProvider, Logger } from "../types/common.js";
 
-/** How one start of the process is made. */
-export interface ServiceCommand {
+/** One start of the process, and how it is known to answer. */
+export interface ServiceLaunch {
   file: string;
   args: string[];
   cwd: string;
   env: Record<string, string>;
+  /** Resolves with the endpoint when the process answers; rejects where it says that it cannot. */
+  ready(service: StartingService): Promise<Endpoint>;
 }
 
 /** A started process, while it is not ready yet. */
@@ -20,14 +22,13 @@ export interface StartingService {
   readonly ended: AbortSignal;
 }
 
+/** What every service of this machine may be told. */
 export interface LocalServiceOptions {
-  name: string;
-  command(): Promise<ServiceCommand>;
-  /** Resolves with the endpoint when the process answers; rejects where it says that it cannot. */
-  ready(service: StartingService): Promise<Endpoint>;
+  /** Longest start, milliseconds. */
   startTimeoutMs: number;
-  onExit?: ((exit: ServiceExit) => void) | undefined;
-  logger?: Logger | undefined;
+  /** The process ended without being told to; the next `resolve` starts it again. */
+  onExit?: (exit: ServiceExit) => void;
+  logger?: Logger;
 }
 
 /** How the process ended without being told to. */
@@ -51,8 +52,12 @@ const STDERR_LINES = 30;
 const STABLE_MS = 30_000;
 const LONGEST_BACKOFF_MS = 30_000;
 
-/** A child process with an endpoint: started when asked for, started again after a crash, never left behind. */
-export class LocalService {
+/**
+ * A child process of this one with an endpoint: started by the first `resolve`, started again after a crash, ended with this process
+ * however that ends.
+ */
+export abstract class LocalService implements EndpointProvider, AsyncDisposable {
+  readonly name: string;
   readonly #options: LocalServiceOptions;
   #running: Promise<Running> | null = null;
   #child: Child | null = null;
@@ -61,34 +66,55 @@ export class LocalService {
   #isClosed = false;
   #closing: Promise<void> | null = null;
 
-  constructor(options: LocalServiceOptions) {
+  constructor(name: string, options: LocalServiceOptions) {
+    this.name = name;
     this.#options = options;
   }
+
+  /** @internal Asked before every start. */
+  protected abstract launch(): Promise<ServiceLaunch>;
 
   /** Process id while it runs. */
   get pid(): number | null {
     return this.#child?.pid ?? null;
   }
 
+  /**
+   * Where it listens; starts it where it does not run. Aborting ends the wait, not the start.
+   * @throws RuntimeUnavailableError `runtime_not_installed`, `runtime_unavailable`; ConfigurationError `base_model_invalid`
+   * @example
+   * ```ts
+   * const { url, token } = await runtime.resolve({ signal });
+   * ```
+   */
   async resolve(options: CallOptions = {}): Promise<Endpoint> {
-    if (this.#isClosed)
-      throw new RuntimeUnavailableError("runtime_unavailable", `The ${this.#options.name} was closed.`, { isRetryable: false });
+    if (this.#isClosed) throw new RuntimeUnavailableError("runtime_unavailable", `The ${this.name} was closed.`, { isRetryable: false });
     this.#running ??= this.#start().catch((error: unknown) => {
       this.#running = null;
       throw error;
     });
     return abortable(
       this.#running.then((running) => running.endpoint),
-      this.#options.name,
+      this.name,
       options.signal,
     );
   }
 
-  /** Ends the process: SIGTERM, and SIGKILL for its whole group after `graceMs`. */
-  async close(graceMs: number): Promise<void> {
+  /**
+   * Ends it and whatever it started: SIGTERM, and SIGKILL after `graceMs` (default 5000). A runtime's jobs keep their checkpoints.
+   * @example
+   * ```ts
+   * await runtime.close({ graceMs: 2000 });
+   * ```
+   */
+  async close({ graceMs = 5000 }: { graceMs?: number } = {}): Promise<void> {
     this.#isClosed = true;
     this.#closing ??= this.#end(graceMs);
     await this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   async #end(graceMs: number): Promise<void> {
@@ -106,7 +132,8 @@ export class LocalService {
   async #start(): Promise<Running> {
     const wait = this.#notBefore - Date.now();
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
-    const { file, args, cwd, env } = await this.#options.command();
+    const launch = await this.launch();
+    const { file, args, cwd, env } = launch;
     const startedAt = Date.now();
     // A group of its own: a Ctrl-C in the terminal is the host's to handle, and the whole group can be ended.
     const child = spawn(file, args, { cwd, env, detached: true, stdio: ["pipe", "pipe", "pipe"] });
@@ -115,7 +142,7 @@ export class LocalService {
     createInterface({ input: child.stderr }).on("line", (line) => {
       stderr.push(line);
       if (stderr.length > STDERR_LINES) stderr.shift();
-      this.#options.logger?.debug({ service: this.#options.name }, line);
+      this.#options.logger?.debug({ service: this.name }, line);
     });
     child.stdin.on("error", () => {});
     const stdout = createInterface({ input: child.stdout });
@@ -128,7 +155,7 @@ export class LocalService {
       ended.abort(
         new RuntimeUnavailableError(
           "runtime_unavailable",
-          `The ${this.#options.name} was not ready after ${this.#options.startTimeoutMs / 1000} s. Its last words:\n${stderr.join("\n")}`,
+          `The ${this.name} was not ready after ${this.#options.startTimeoutMs / 1000} s. Its last words:\n${stderr.join("\n")}`,
         ),
       );
       kill(child, "SIGKILL");
@@ -143,12 +170,12 @@ export class LocalService {
       this.#crashes = Date.now() - startedAt > STABLE_MS ? 1 : this.#crashes + 1;
       this.#notBefore = Date.now() + (this.#crashes < 2 ? 0 : Math.min(LONGEST_BACKOFF_MS, 500 * 2 ** (this.#crashes - 2)));
       this.#options.logger?.warn(
-        { service: this.#options.name, code: exit.code, signal: exit.signal },
+        { service: this.name, code: exit.code, signal: exit.signal },
         "a local service ended; the next call starts it again",
       );
       this.#options.onExit?.(exit);
     });
-    const endpoint = this.#ready(stdout, ended.signal, exited).finally(() => {
+    const endpoint = this.#ready(launch, stdout, ended.signal, exited).finally(() => {
       clearTimeout(timer);
       // a host that has nothing else to do may end; the closed stdin then ends the process
       child.unref();
@@ -158,13 +185,18 @@ export class LocalService {
     return { child, exited, endpoint };
   }
 
-  async #ready(stdout: ReturnType<typeof createInterface>, ended: AbortSignal, exited: Promise<ServiceExit>): Promise<Endpoint> {
+  async #ready(
+    launch: ServiceLaunch,
+    stdout: ReturnType<typeof createInterface>,
+    ended: AbortSignal,
+    exited: Promise<ServiceExit>,
+  ): Promise<Endpoint> {
     const service: StartingService = { onLine: (listener) => void stdout.on("line", listener), ended };
     const failed = new Promise<never>((_, reject) => {
       ended.addEventListener("abort", () => reject(ended.reason), { once: true });
     });
     try {
-      return await Promise.race([this.#options.ready(service), failed]);
+      return await Promise.race([launch.ready(service), failed]);
     } catch (error) {
       if (ClaraError.isInstance(error) && error.code !== "runtime_unavailable") throw error;
       if (ClaraError.isInstance(error) && ended.aborted) throw error;
@@ -177,7 +209,7 @@ export class LocalService {
     const said = cause instanceof Error ? `${cause.message} ` : "";
     return new RuntimeUnavailableError(
       "runtime_unavailable",
-      `The ${this.#options.name} ended (${how}). ${said}Its last words:\n${exit.output || "(none)"}`,
+      `The ${this.name} ended (${how}). ${said}Its last words:\n${exit.output || "(none)"}`,
       {
         cause,
         details: { exitCode: exit.code, signal: exit.signal },

@@ -2,14 +2,14 @@ import { randomBytes } from "node:crypto";
 import { createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { request } from "undici";
-import type { CallOptions, Endpoint, EndpointProvider, Logger } from "../types/common.js";
+import type { Endpoint } from "../types/common.js";
 import { childEnvironment } from "./child-environment.js";
 import { hasNvidiaGpu } from "./find-gpu.js";
 import type { RuntimeEnvironment } from "./install-runtime.js";
 import { installedEnvironment, localPath } from "./local-runtime.js";
-import { LocalService, type ServiceCommand, type ServiceExit, type StartingService } from "./local-service.js";
+import { LocalService, type LocalServiceOptions, type ServiceLaunch, type StartingService } from "./local-service.js";
 
-export interface LocalVllmOptions {
+export interface LocalVllmOptions extends Partial<LocalServiceOptions> {
   /** Folder or hub id of the base model. */
   model: string;
   /** Its name in requests. Default `base`. */
@@ -25,13 +25,9 @@ export interface LocalVllmOptions {
   /** GiB for the key–value cache without a GPU. Default 1. */
   cpuCacheGigabytes?: number;
   environment?: RuntimeEnvironment;
-  /** Longest start, milliseconds; imports alone take 90–160 s on two cores. Default 300 000. */
-  startTimeoutMs?: number;
   /** More arguments of vLLM's server. */
   args?: readonly string[];
   env?: Record<string, string>;
-  onExit?: (exit: ServiceExit) => void;
-  logger?: Logger;
 }
 
 /** vLLM's own command looks up a distribution that the CPU build does not have; and nothing of it watches its parent. */
@@ -54,58 +50,17 @@ runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__", alte
  * const { url } = await vllm.resolve();
  * ```
  */
-export class LocalVllm implements EndpointProvider, AsyncDisposable {
-  readonly name = "local vLLM";
+export class LocalVllm extends LocalService {
   readonly #options: LocalVllmOptions;
   readonly #token = randomBytes(24).toString("base64url");
-  readonly #service: LocalService;
-  #port = 0;
 
+  /** `startTimeoutMs` defaults to 300 000: imports alone take 90–160 s on two cores. */
   constructor(options: LocalVllmOptions) {
+    super("local vLLM", { ...options, startTimeoutMs: options.startTimeoutMs ?? 300_000 });
     this.#options = options;
-    this.#service = new LocalService({
-      name: this.name,
-      command: () => this.#command(),
-      ready: (service) => this.#ready(service),
-      startTimeoutMs: options.startTimeoutMs ?? 300_000,
-      onExit: options.onExit,
-      logger: options.logger,
-    });
   }
 
-  /** Process id while it runs. */
-  get pid(): number | null {
-    return this.#service.pid;
-  }
-
-  /**
-   * Where it listens; starts it where it does not run.
-   * @throws RuntimeUnavailableError `runtime_not_installed`, `runtime_unavailable`
-   * @example
-   * ```ts
-   * const { url, token } = await vllm.resolve({ signal });
-   * ```
-   */
-  resolve(options: CallOptions = {}): Promise<Endpoint> {
-    return this.#service.resolve(options);
-  }
-
-  /**
-   * Ends it; after `graceMs` (default 5000) it is killed.
-   * @example
-   * ```ts
-   * await vllm.close({ graceMs: 2000 });
-   * ```
-   */
-  async close(options: { graceMs?: number } = {}): Promise<void> {
-    await this.#service.close(options.graceMs ?? 5000);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
-  }
-
-  async #command(): Promise<ServiceCommand> {
+  protected override async launch(): Promise<ServiceLaunch> {
     const {
       model,
       servedModelName = "base",
@@ -119,17 +74,8 @@ export class LocalVllm implements EndpointProvider, AsyncDisposable {
     const environment = this.#options.environment ?? (await installedEnvironment("vllm"));
     const hasGpu = await hasNvidiaGpu();
     const maxModelLength = this.#options.maxModelLength ?? (hasGpu ? undefined : 512);
-    this.#port = await freePort();
-    const options = [
-      "--model",
-      localPath(model),
-      "--served-model-name",
-      servedModelName,
-      "--host",
-      "127.0.0.1",
-      "--port",
-      String(this.#port),
-    ];
+    const port = await freePort();
+    const options = ["--model", localPath(model), "--served-model-name", servedModelName, "--host", "127.0.0.1", "--port", String(port)];
     options.push(
       "--enable-lora",
       "--max-lora-rank",
@@ -153,26 +99,26 @@ export class LocalVllm implements EndpointProvider, AsyncDisposable {
       args: ["-I", "-X", "utf8", "-c", LAUNCHER, ...options, ...args],
       cwd: environment.folder,
       env: childEnvironment({ PYTHONUNBUFFERED: "1", ...vllm, ...env }),
+      ready: (service) => healthyEndpoint(service, { url: `http://127.0.0.1:${port}`, token: this.#token }),
     };
   }
+}
 
-  async #ready(service: StartingService): Promise<Endpoint> {
-    const url = `http://127.0.0.1:${this.#port}`;
-    // read, so that its pipe does not fill
-    service.onLine(() => {});
-    while (!service.ended.aborted) {
-      const isUp = await request(`${url}/health`, { headersTimeout: 2000, signal: service.ended }).then(
-        async ({ statusCode, body }) => {
-          await body.dump();
-          return statusCode === 200;
-        },
-        () => false,
-      );
-      if (isUp) return { url, token: this.#token };
-      await delay(250, undefined, { signal: service.ended }).catch(() => {});
-    }
-    throw service.ended.reason;
+async function healthyEndpoint(service: StartingService, endpoint: Endpoint): Promise<Endpoint> {
+  // read, so that its pipe does not fill
+  service.onLine(() => {});
+  while (!service.ended.aborted) {
+    const isUp = await request(`${endpoint.url}/health`, { headersTimeout: 2000, signal: service.ended }).then(
+      async ({ statusCode, body }) => {
+        await body.dump();
+        return statusCode === 200;
+      },
+      () => false,
+    );
+    if (isUp) return endpoint;
+    await delay(250, undefined, { signal: service.ended }).catch(() => {});
   }
+  throw service.ended.reason;
 }
 
 function freePort(): Promise<number> {

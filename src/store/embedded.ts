@@ -11,6 +11,7 @@ import { type DirectoryLock, lockDirectory } from "./directory-lock.js";
 import { FileJournal } from "./journal.js";
 import { PgliteProcess } from "./pglite-process.js";
 import { copyTemplate, saveTemplate } from "./pglite-template.js";
+import type { Journal } from "./store.js";
 import type { WireAddress } from "./wire-server.js";
 
 /** Longest path of a Unix socket, in bytes (108 with the terminating zero on Linux, 104 on macOS). */
@@ -30,9 +31,7 @@ const ENDING_MS = 1000;
 export interface EmbeddedDatabase {
   dataDir: string;
   pool: pg.Pool;
-  journal: FileJournal;
-  /** Drops what the journal holds and the data files have. */
-  checkpoint(): Promise<void>;
+  journal: Journal;
   /** Why the engine ended, where it has or is about to; null where it runs. */
   failure(): Promise<StorageError | null>;
   close(): Promise<void>;
@@ -111,8 +110,11 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDa
     return {
       dataDir,
       pool,
-      journal,
-      checkpoint,
+      journal: {
+        append: (entry) => openJournal.append(entry),
+        replay: (kind, apply) => openJournal.replay(kind, apply),
+        checkpoint,
+      },
       failure: () => Promise.race([failure, delay(ENDING_MS, null, { ref: false })]),
       close: async () => {
         try {

@@ -28,7 +28,7 @@ interface Waiting {
  * The append-only file behind acknowledged records: JSON lines with a checksum, group commit (concurrent appends share one fdatasync).
  * A line cut off by a crash is dropped at the next open; it was never acknowledged.
  */
-export class FileJournal implements Journal {
+export class FileJournal implements Omit<Journal, "checkpoint"> {
   readonly #folder: string;
   readonly #sync: (handle: FileHandle) => Promise<void>;
   readonly #segmentBytes: number;

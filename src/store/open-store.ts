@@ -9,7 +9,7 @@ import { migrate, SCHEMA } from "./migrations.js";
 import { AdvisoryLocks, type NamedLocks, ProcessLocks } from "./named-locks.js";
 import { createPool, describePool, MIN_SERVER_VERSION } from "./postgres.js";
 import type { Database } from "./schema.js";
-import type { Store, StoreCapabilities } from "./store.js";
+import type { Journal, Store, StoreCapabilities } from "./store.js";
 
 /** What {@link openStore} opens. */
 export interface StoreOptions extends CallOptions {
@@ -94,7 +94,7 @@ class OpenStore implements Store {
   readonly pool: pg.Pool;
   readonly db: Kysely<Database>;
   readonly dataDir: string | null;
-  readonly journal: EmbeddedDatabase["journal"] | null;
+  readonly journal: Journal | null;
   capabilities: StoreCapabilities = { vector: false, trigram: false, durableCommit: false };
   readonly #kyselyPool: KyselyPool;
   readonly #locks: NamedLocks;

@@ -34,6 +34,11 @@ export interface Journal {
   append(entry: JournalEntry): Promise<void>;
   /** Hands every entry of the kind to `apply`, oldest first. */
   replay(kind: string, apply: (entry: JournalEntry) => Promise<void>): Promise<number>;
+  /**
+   * Drops every entry whose effect the database has on disk by then: after a deletion, what was deleted is in neither of them. Entries
+   * of an earlier run that nobody has replayed yet stay.
+   */
+  checkpoint(): Promise<void>;
 }
 
 /** An open database with CLARA's schema. */

@@ -27,6 +27,7 @@ describe("a journal whose disk is full", () => {
         written.push(entry.id);
       },
       replay: async () => 0,
+      checkpoint: async () => {},
     };
     const full = Object.create(store, { journal: { value: journal } }) as Store;
     const { pipeline } = buildRooms(full);

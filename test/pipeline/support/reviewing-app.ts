@@ -18,6 +18,8 @@ const good = {
 const doubtful = await pipeline.addFeedback({ ...good, prompt: "Doubtful: who is the caretaker?", subjectId: "stays" });
 await pipeline.review.decide(doubtful.id, { decision: "approve" });
 await pipeline.addFeedback({ ...good, subjectId: "goes" });
+// the power is lost before the journal could be shortened
+store.journal!.checkpoint = async () => {};
 await pipeline.eraseSubject("goes");
 const again = await pipeline.addFeedback({ ...good, subjectId: "stays" });
 if (doubtful.status !== "review" || again.status !== "accepted") process.stderr.write(`${doubtful.status} ${again.status}`);
