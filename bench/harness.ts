@@ -1,7 +1,8 @@
 /**
  * Measures contenders side by side: each is a child process, all talk to the same servers, the order is turned round
  * every round (ABBA), and what is published is the median ratio to the baseline with its bootstrap interval. The
- * baseline runs a second time each round; if that ratio leaves [0.93, 1.07] the run is NOISY and claims nothing.
+ * baseline runs a second time each round; where the interval of that ratio leaves [0.93, 1.07] the metric is NOISY, and
+ * nothing is claimed of it.
  */
 import { cpus, platform, release, totalmem } from "node:os";
 import { execa } from "execa";
@@ -35,11 +36,14 @@ export interface Row {
   ratio: number;
   low: number;
   high: number;
+  /** The baseline against itself left the quiet range: the row claims nothing. */
+  noisy: boolean;
 }
 
 export interface Result {
   bench: string;
   environment: Record<string, string | number>;
+  /** Some row is. */
   noisy: boolean;
   rows: Row[];
 }
@@ -49,7 +53,6 @@ const AGAIN = " (again)";
 
 export async function measure(bench: Bench, rounds: number, onProgress: (text: string) => void): Promise<Result> {
   const rows: Row[] = [];
-  let noisy = false;
   for (const group of bench.groups) {
     const again: Contender = { ...group.baseline, name: `${group.baseline.name}${AGAIN}` };
     const all = [group.baseline, ...group.contenders, again];
@@ -62,10 +65,13 @@ export async function measure(bench: Bench, rounds: number, onProgress: (text: s
     }
     const base = measured.get(group.baseline.name) ?? [];
     for (const metric of bench.metrics) {
+      const ratiosOf = (runs: Measurement[]) =>
+        runs.map((run, index) => (run[metric.name] as number) / (base[index]?.[metric.name] as number));
+      const itself = medianInterval(ratiosOf(measured.get(again.name) ?? []));
+      const noisy = itself.low < QUIET.low || itself.high > QUIET.high;
       for (const contender of all) {
         const runs = measured.get(contender.name) ?? [];
-        const ratios = runs.map((run, index) => (run[metric.name] as number) / (base[index]?.[metric.name] as number));
-        const interval = medianInterval(ratios);
+        const ratios = ratiosOf(runs);
         rows.push({
           metric: metric.name,
           contender: contender.name,
@@ -73,9 +79,9 @@ export async function measure(bench: Bench, rounds: number, onProgress: (text: s
           value: median(runs.map((run) => run[metric.name] as number)),
           unit: metric.unit,
           ratio: median(ratios),
-          ...interval,
+          ...medianInterval(ratios),
+          noisy,
         });
-        if (contender === again && (interval.low < QUIET.low || interval.high > QUIET.high)) noisy = true;
       }
     }
   }
@@ -89,7 +95,7 @@ export async function measure(bench: Bench, rounds: number, onProgress: (text: s
       memoryBytes: totalmem(),
       rounds,
     },
-    noisy,
+    noisy: rows.some((row) => row.noisy),
     rows,
   };
 }

@@ -42,11 +42,11 @@ try {
       row.contender,
       `${row.value.toPrecision(4)} ${row.unit}`,
       row.ratio.toFixed(2),
-      `${row.low.toFixed(2)} – ${row.high.toFixed(2)}`,
+      `${row.low.toFixed(2)} – ${row.high.toFixed(2)}${row.noisy ? " NOISY" : ""}`,
     ]);
   }
   process.stdout.write(`${table.toString()}\n`);
-  if (result.noisy) process.stdout.write("NOISY: the baseline against itself left [0.93, 1.07]; this run claims nothing.\n");
+  if (result.noisy) process.stdout.write("NOISY: there the baseline against itself left [0.93, 1.07]; those rows claim nothing.\n");
   if (values.json) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);
   if (values.picture) {
     const folder = fileURLToPath(new URL("../docs/benchmarks/", import.meta.url));

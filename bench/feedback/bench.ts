@@ -1,5 +1,5 @@
 /**
- * Feedback acknowledged per second and CPU per acknowledgement, with full durability: one child process sends 2,000
+ * Feedback acknowledged per second and CPU per acknowledgement, with full durability: one child process sends 4,000
  * entries, 64 at a time. On PostgreSQL beside a plain INSERT and a pg-boss send on the same server; on the embedded
  * database beside a plain INSERT into the same kind of database (which, unlike CLARA, would not survive power loss).
  */

@@ -10,7 +10,7 @@ import { openStore } from "../../src/store/index.js";
 import { median } from "../statistics.ts";
 
 const WARM_UP = 200;
-const ENTRIES = 2_000;
+const ENTRIES = 4_000;
 const CONCURRENCY = 64;
 
 interface Entry {

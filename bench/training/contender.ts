@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { DatasetManager } from "../../src/datasets/index.js";
+import { childEnvironment } from "../../src/runtime/child-environment.js";
 import { findRuntime, tinyBaseModel } from "../../src/runtime/index.js";
 import { openStore } from "../../src/store/index.js";
 import { LocalProcessBackend, type TrainingBackend, TrainingClient } from "../../src/training/index.js";
@@ -81,7 +82,10 @@ async function trainAlone(python: string, sourceFolder: string): Promise<number>
   const specFile = join(scratch, "spec.json");
   await writeFile(specFile, JSON.stringify(spec));
   const started = performance.now();
-  await execa(python, ["-m", "clara_runtime.train", "--spec", specFile, "--root", root], { cwd: sourceFolder, stdio: "ignore" });
+  const args = ["-m", "clara_runtime.train", "--spec", specFile, "--root", root];
+  // what the SDK gives, so that only the SDK makes the difference
+  const env = childEnvironment({ PYTHONUNBUFFERED: "1", TOKENIZERS_PARALLELISM: "false" });
+  await execa(python, args, { cwd: sourceFolder, stdio: "ignore", extendEnv: false, env });
   return (performance.now() - started) / 1000;
 }
 

@@ -43,12 +43,12 @@ export interface DatasetManagerOptions {
 }
 
 /**
- * Collects texts, searches them, judges and prepares training data, and keeps immutable, versioned clara.datasets.
+ * Collects texts, searches them, judges and prepares training data, and keeps immutable, versioned datasets.
  * @example
  * ```ts
  * const datasets = new DatasetManager({ store: await openStore() });
- * const dataset = await clara.datasets.create({ name: "office", samples: [{ prompt: "Wo ist das Büro?", response: "Im ersten Stock." }] });
- * for await (const item of clara.datasets.items(dataset.id)) console.log(item.split, item.sample.prompt);
+ * const dataset = await datasets.create({ name: "office", samples: [{ prompt: "Wo ist das Büro?", response: "Im ersten Stock." }] });
+ * for await (const item of datasets.items(dataset.id)) console.log(item.split, item.sample.prompt);
  * ```
  */
 export class DatasetManager {

@@ -38,7 +38,7 @@ interface Choice {
  * @example
  * ```ts
  * const router = new AdapterRouter({ registry: new SqlAdapterRegistry({ store }) });
- * const { adapterId, confidence } = await clara.router.route("Which key opens the greenhouse?");
+ * const { adapterId, confidence } = await router.route("Which key opens the greenhouse?");
  * ```
  */
 export class AdapterRouter {

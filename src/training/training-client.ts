@@ -21,9 +21,9 @@ import { jobNotFound, watchJob } from "./watch-job.js";
  * @example
  * ```ts
  * const training = new TrainingClient({ store, backend: new RuntimeBackend(runtime), datasets: clara.datasets, baseModel: "Qwen/Qwen3-8B" });
- * await clara.training.startWorker();
- * const job = await clara.training.createJob({ datasetId: id, configName: "support", trainer: "qlora" });
- * for await (const event of clara.training.watch(job.id)) if (event.type === "metrics_update") console.log(event.metrics.loss);
+ * await training.startWorker();
+ * const job = await training.createJob({ datasetId: id, configName: "support", trainer: "qlora" });
+ * for await (const event of training.watch(job.id)) if (event.type === "metrics_update") console.log(event.metrics.loss);
  * ```
  */
 export class TrainingClient implements AsyncDisposable {
