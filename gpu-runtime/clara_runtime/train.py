@@ -247,7 +247,8 @@ class _Training:
                 "evaluation": evaluation,
             }
             write_json(folder / "clara.json", self.manifest(result))
-            write_json(folder / "fingerprint.json", fingerprint.record(self.model, self.codec, self.rows))
+            result["fingerprint"] = fingerprint.record(self.model, self.codec, self.rows)
+            write_json(folder / "fingerprint.json", result["fingerprint"])
             result["seconds"] = {**self.context.seconds, "save": round(time.monotonic() - begin, 3)}
             write_json(folder / "result.json", result)
             read_adapter(folder, self.base, shapes=self.shapes)  # what we would not load, we do not publish

@@ -134,15 +134,16 @@ def test_a_trained_adapter_serves_its_fingerprint(trained):
         cards = {card["id"]: card for card in served.client.get("/v1/models").json()["data"]}
         assert cards["keys@v1"]["sha256"] == trained["result"]["adapter_sha256"]
         for entry in fingerprint["prompts"]:
-            body = {
-                "model": "keys@v1",
-                "messages": entry["messages"],
-                "temperature": 0,
-                "max_tokens": len(entry["token_ids"]),
-                "logprobs": True,
-            }
-            choice = served.client.post("/v1/chat/completions", json=body).json()["choices"][0]
-            assert choice["message"]["content"] == entry["output"]
-            assert [item["logprob"] for item in choice["logprobs"]["content"]] == pytest.approx(entry["logprobs"], abs=TOLERANCE_NATS)
+            for model, recorded in (("keys@v1", entry["answer"]), ("base", entry["base"])):
+                body = {
+                    "model": model,
+                    "messages": entry["messages"],
+                    "temperature": 0,
+                    "max_tokens": len(recorded["token_ids"]),
+                    "logprobs": True,
+                }
+                choice = served.client.post("/v1/chat/completions", json=body).json()["choices"][0]
+                assert choice["message"]["content"] == recorded["text"]
+                assert [item["logprob"] for item in choice["logprobs"]["content"]] == pytest.approx(recorded["logprobs"], abs=TOLERANCE_NATS)
     finally:
         served.close()

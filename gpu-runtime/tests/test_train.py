@@ -49,11 +49,16 @@ def test_a_fresh_load_gives_the_logits_that_were_trained(trained, base) -> None:
     for model in (PeftModel.from_pretrained(load_base(base), trained["folder"]), _attached(base, trained["folder"])):
         model.eval()
         for entry in fingerprint["prompts"]:
-            again = log_probs(model, codec.prompts([entry["messages"]])[0], entry["token_ids"])
-            assert again == pytest.approx(entry["logprobs"], abs=1e-5)
-    entry = fingerprint["prompts"][0]
-    without = log_probs(plain.eval(), codec.prompts([entry["messages"]])[0], entry["token_ids"])
-    assert max(abs(a - b) for a, b in zip(without, entry["logprobs"])) > 1
+            again = log_probs(model, codec.prompts([entry["messages"]])[0], entry["answer"]["token_ids"])
+            assert again == pytest.approx(entry["answer"]["logprobs"], abs=1e-5)
+    for entry in fingerprint["prompts"]:
+        prompt, answer, base_answer = codec.prompts([entry["messages"]])[0], entry["answer"], entry["base"]
+        without = log_probs(plain.eval(), prompt, answer["token_ids"])
+        assert sum(abs(a - b) for a, b in zip(without, answer["logprobs"])) / len(without) == pytest.approx(entry["shift"], abs=1e-4)
+        assert log_probs(plain, prompt, base_answer["token_ids"]) == pytest.approx(base_answer["logprobs"], abs=1e-5)
+    assert len(fingerprint["prompts"]) == 8
+    assert max(entry["shift"] for entry in fingerprint["prompts"]) > 1
+    assert trained["result"]["fingerprint"] == fingerprint
 
 
 def _attached(base, folder):

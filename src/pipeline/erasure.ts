@@ -6,7 +6,7 @@ import type { CallOptions } from "../types/common.js";
 import { eraseTexts, subjectHash } from "./erasure-rules.js";
 import type { PipelineEmitter } from "./events.js";
 import type { ErasureRecord } from "./feedback-recovery.js";
-import type { DatasetsPort, GenerationsPort, RouterPort, ServingPort } from "./ports.js";
+import type { DatasetsPort, GenerationsPort, RouterPort, ServingPort, TrainingPort } from "./ports.js";
 import { storableJson, storableText } from "./storable-text.js";
 
 /** What an erasure did; holds no text and no name. */
@@ -30,6 +30,7 @@ export interface ErasureParts {
   store: Store;
   pipeline: string;
   datasets: Pick<DatasetsPort, "eraseSubject">;
+  training: Pick<TrainingPort, "eraseTexts">;
   generations: GenerationsPort | undefined;
   router: RouterPort;
   serving: ServingPort;
@@ -104,13 +105,18 @@ async function cancelCycles(
 
 async function retireAdapters(sampleIds: readonly string[], parts: ErasureParts, options: CallOptions): Promise<ErasureReport["adapters"]> {
   if (sampleIds.length === 0) return [];
-  const { rows } = await sql<{ adapter_id: string; domain: string; cycle_id: string }>`
-    select distinct c.adapter_id, c.domain, c.id as cycle_id from clara.cycles c
+  const { rows } = await sql<{ adapter_id: string | null; job_id: string | null; domain: string; cycle_id: string }>`
+    select distinct c.adapter_id, c.job_id, c.domain, c.id as cycle_id from clara.cycles c
     join clara.cycle_samples m on m.cycle_id = c.id
-    where c.pipeline = ${parts.pipeline} and c.adapter_id is not null and m.sample_id = any(${[...sampleIds]}::text[])
+    where c.pipeline = ${parts.pipeline} and m.sample_id = any(${[...sampleIds]}::text[])
     order by c.adapter_id`.execute(parts.store.db);
+  await parts.training.eraseTexts?.(
+    rows.flatMap((row) => row.job_id ?? []),
+    options,
+  );
   const adapters: ErasureReport["adapters"] = [];
   for (const { adapter_id: adapterId, domain, cycle_id: cycleId } of rows) {
+    if (adapterId === null) continue;
     const action = await retireAdapter(adapterId, parts, options);
     adapters.push({ adapterId, domain, action });
     if (action === "retired") {

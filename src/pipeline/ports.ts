@@ -44,6 +44,8 @@ export interface TrainingPort {
   getJob(id: string, options?: CallOptions): Promise<TrainingJob>;
   waitFor(id: string, options?: CallOptions): Promise<TrainingJob>;
   cancelJob?(id: string, options?: CallOptions): Promise<unknown>;
+  /** Takes what people wrote out of jobs; their figures stay. */
+  eraseTexts?(ids: readonly string[], options?: CallOptions): Promise<unknown>;
   evaluate(
     input: {
       models: { name: string; adapterPath: string | null }[];

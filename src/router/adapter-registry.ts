@@ -1,5 +1,5 @@
 import type { Executor } from "../store/store.js";
-import type { Adapter, AdapterInput, AdapterStatus } from "../types/adapter.js";
+import type { Adapter, AdapterIdentity, AdapterInput, AdapterStatus } from "../types/adapter.js";
 import type { CallOptions } from "../types/common.js";
 
 /** Options of the calls that change the registry. */
@@ -68,6 +68,14 @@ export interface AdapterRegistry {
    */
   get(id: string, options?: RegistryChangeOptions): Promise<Adapter>;
   /**
+   * What the trainer recorded of it; null where nothing was, or where it can never serve again.
+   * @example
+   * ```ts
+   * const prompts = (await registry.identity("building@v1"))?.fingerprint.prompts.length;
+   * ```
+   */
+  identity(id: string, options?: CallOptions): Promise<AdapterIdentity | null>;
+  /**
    * Oldest first.
    * @example
    * ```ts
@@ -108,7 +116,8 @@ export interface AdapterRegistry {
    */
   rollback(domain: string, options?: ActivationOptions): Promise<ActivationChange>;
   /**
-   * Ends an adapter for good: out of service if it serves, and never active again.
+   * Ends an adapter for good: out of service if it serves, and never active again. What it kept of users' texts (examples,
+   * fingerprint) is deleted.
    * @example
    * ```ts
    * await registry.revoke("building@v2", "retired", "erasure of a subject");

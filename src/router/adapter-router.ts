@@ -3,7 +3,7 @@ import { z } from "zod";
 import { LexicalEmbedder } from "../embedders/index.js";
 import { AbortedError, ConfigurationError, ValidationError } from "../errors.js";
 import { seededRandom } from "../support/seeded-random.js";
-import type { Adapter, AdapterInput } from "../types/adapter.js";
+import type { Adapter, AdapterIdentity, AdapterInput } from "../types/adapter.js";
 import type { CallOptions, ConversationTurn, Embedder, Logger } from "../types/common.js";
 import type { RouterSettings, RoutingDecision, RoutingStrategy } from "../types/routing.js";
 import type { ActivationOptions, ActivationPeriod, AdapterFilter, AdapterRegistry, RegistryChangeOptions } from "./adapter-registry.js";
@@ -174,6 +174,17 @@ export class AdapterRouter {
    */
   async getAdapter(id: string, options: RegistryChangeOptions = {}): Promise<Adapter> {
     return this.#registry.get(id, options);
+  }
+
+  /**
+   * What the trainer recorded of a version, by which an engine can be asked for proof; null where nothing was recorded.
+   * @example
+   * ```ts
+   * const rank = (await clara.router.adapterIdentity("building@v1"))?.rank;
+   * ```
+   */
+  async adapterIdentity(id: string, options: CallOptions = {}): Promise<AdapterIdentity | null> {
+    return this.#registry.identity(id, options);
   }
 
   /**

@@ -1,4 +1,4 @@
-import { type Adapter, type AdapterInput, Adapter as AdapterSchema } from "../types/adapter.js";
+import { type Adapter, type AdapterIdentity, type AdapterInput, Adapter as AdapterSchema } from "../types/adapter.js";
 import { adapterIdOf, adapterNotFound, candidateOf, checkAdapterInput, revokedAdapter, sameAdapterOrConflict } from "./adapter-record.js";
 import type { ActivationChange, ActivationOptions, ActivationPeriod, AdapterFilter, AdapterRegistry } from "./adapter-registry.js";
 
@@ -9,6 +9,7 @@ interface Period extends ActivationPeriod {
 /** Adapters of one process that vanish with it; for a router without a database, and for tests. */
 export class MemoryAdapterRegistry implements AdapterRegistry {
   readonly #adapters = new Map<string, Adapter>();
+  readonly #identities = new Map<string, AdapterIdentity>();
   readonly #periods = new Map<string, Period[]>();
 
   async register(input: AdapterInput): Promise<Adapter> {
@@ -18,11 +19,17 @@ export class MemoryAdapterRegistry implements AdapterRegistry {
     if (existing) return copyOf(sameAdapterOrConflict(existing, checked));
     const adapter = candidateOf(checked, version, new Date());
     this.#adapters.set(adapter.id, adapter);
+    if (checked.identity) this.#identities.set(adapter.id, checked.identity);
     return copyOf(adapter);
   }
 
   async get(id: string): Promise<Adapter> {
     return copyOf(this.#find(id));
+  }
+
+  async identity(id: string): Promise<AdapterIdentity | null> {
+    this.#find(id);
+    return structuredClone(this.#identities.get(id) ?? null);
   }
 
   async list({ domain, status, name }: AdapterFilter = {}): Promise<Adapter[]> {
@@ -68,6 +75,8 @@ export class MemoryAdapterRegistry implements AdapterRegistry {
     if (this.#openPeriod(adapter.domain)?.adapterId === id) await this.deactivate(id, { reason });
     adapter.revokedReason ??= reason;
     adapter.status = status;
+    adapter.examples = [];
+    this.#identities.delete(id);
     return copyOf(adapter);
   }
 

@@ -4,7 +4,7 @@ import type { Database } from "../store/schema.js";
 import type { Executor, Store } from "../store/store.js";
 import type { AdapterActivationRow, AdapterRow } from "../store/tables/adapter.js";
 import { inTransaction } from "../store/transaction.js";
-import type { Adapter, AdapterInput } from "../types/adapter.js";
+import { type Adapter, AdapterIdentity, type AdapterInput } from "../types/adapter.js";
 import type { CallOptions } from "../types/common.js";
 import { adapterIdOf, adapterNotFound, candidateOf, checkAdapterInput, revokedAdapter, sameAdapterOrConflict } from "./adapter-record.js";
 import type {
@@ -67,8 +67,20 @@ export class SqlAdapterRegistry implements AdapterRegistry {
         })
         .returningAll()
         .executeTakeFirstOrThrow();
+      if (checked.identity) {
+        const identity = JSON.stringify(checked.identity);
+        await transaction.insertInto("adapter_identities").values({ adapter_id: adapter.id, identity }).execute();
+      }
       return adapterOf(row);
     });
+  }
+
+  async identity(id: string, options: CallOptions = {}): Promise<AdapterIdentity | null> {
+    throwIfAborted(options);
+    const row = await this.#db.selectFrom("adapter_identities").select("identity").where("adapter_id", "=", id).executeTakeFirst();
+    if (row !== undefined) return AdapterIdentity.parse(row.identity);
+    await getRow(this.#db, id);
+    return null;
   }
 
   async get(id: string, options: RegistryChangeOptions = {}): Promise<Adapter> {
@@ -121,10 +133,11 @@ export class SqlAdapterRegistry implements AdapterRegistry {
       if (open?.adapter_id === id) await change(transaction, adapter.domain, null, reason, open, open.id);
       const row = await transaction
         .updateTable("adapters")
-        .set({ status, revoked_reason: adapter.revoked_reason ?? reason })
+        .set({ status, revoked_reason: adapter.revoked_reason ?? reason, examples: "[]" })
         .where("id", "=", id)
         .returningAll()
         .executeTakeFirstOrThrow();
+      await transaction.deleteFrom("adapter_identities").where("adapter_id", "=", id).execute();
       return adapterOf(row);
     });
   }

@@ -101,6 +101,7 @@ function trainRequest(id: string, adapterName: string, job: z.output<typeof JobI
     overrides: { checkpointEverySteps: defaults.checkpointEverySteps, ...defaults.overrides, ...job.overrides },
     initAdapterPath: job.initAdapterPath,
     replay: job.replay,
+    rehearsal: job.rehearsal,
     regression: job.regression,
     baselineAdapterPath: job.baselineAdapterPath,
   };

@@ -8,6 +8,7 @@ import { throwIfAborted } from "./abort.js";
 import type { EvaluateRequest, EvaluationSetInput } from "./build-spec.js";
 import { type ResolvedTrainingOptions, resolveTrainingOptions, type TrainingClientOptions } from "./client-options.js";
 import { createJob, insertJob } from "./create-job.js";
+import { eraseTextsOfJobs } from "./erase-texts.js";
 import { endJob, requeueJob } from "./job-control.js";
 import { countJobs, findJob, type JobFilter, listJobs } from "./job-list.js";
 import { JobNotifier } from "./job-notifier.js";
@@ -165,6 +166,20 @@ export class TrainingClient implements AsyncDisposable {
   }
 
   /**
+   * Takes what people wrote out of jobs: the rows beside the data set, the answers of their evaluation, the adapter's fingerprint. Their
+   * figures stay. Unknown ids are passed over.
+   * @returns jobs that were found
+   * @example
+   * ```ts
+   * await clara.training.eraseTexts([id]);
+   * ```
+   */
+  async eraseTexts(ids: readonly string[], options: CallOptions = {}): Promise<number> {
+    throwIfAborted(this.#signal(options.signal), "eraseTexts");
+    return eraseTextsOfJobs(this.#options.store, ids);
+  }
+
+  /**
    * Evaluates adapters (null = the base model) on sets of questions. Goes through the queue, so that it counts against the
    * limit and runs wherever a worker is; starts this process's worker if it has a back end and none runs. Abort cancels it.
    * @throws TrainingError `evaluation_failed` or the runtime's own code
@@ -217,10 +232,11 @@ export class TrainingClient implements AsyncDisposable {
       if (signal.aborted && !this.#closing.signal.aborted) await endJob(this.#context, id, "cancel", this.#closing.signal);
       throw error;
     }
+    // nobody asks for it again, and it is full of texts
     const row = await this.#options.store.db
-      .selectFrom("training_jobs")
-      .select(["status", "evaluation", "error"])
+      .deleteFrom("training_jobs")
       .where("id", "=", id)
+      .returning(["status", "evaluation", "error"])
       .executeTakeFirst();
     if (row?.status === "completed" && row.evaluation !== null) return row.evaluation;
     throw new TrainingError(

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { Metadata, Slug } from "./common.js";
+import { AdapterFingerprint } from "./runtime-protocol.js";
 
 /** `candidate`: registered, not serving. `active`: serves its domain. `retired`: served before, or rejected. */
 export const AdapterStatus = z.enum(["candidate", "active", "retired", "rejected"]);
@@ -15,6 +16,16 @@ export const AdapterLineage = z.object({
 });
 export type AdapterLineage = z.infer<typeof AdapterLineage>;
 
+/** What the trainer recorded, by which an engine can show that it serves this very adapter. */
+export const AdapterIdentity = z.object({
+  /** SHA-256 of the weights that it was trained on, hex. */
+  baseModelSha256: z.string(),
+  rank: z.number().int().min(1),
+  targetModules: z.array(z.string()),
+  fingerprint: AdapterFingerprint,
+});
+export type AdapterIdentity = z.infer<typeof AdapterIdentity>;
+
 /** What `registerAdapter` takes. */
 export const AdapterInput = z.object({
   name: Slug,
@@ -27,6 +38,8 @@ export const AdapterInput = z.object({
   /** Questions this adapter is meant for; the router embeds them. */
   examples: z.array(z.string()).default([]),
   sha256: z.string().optional(),
+  /** Kept until the adapter is rejected or withdrawn; without it no engine can be asked for proof. */
+  identity: AdapterIdentity.optional(),
   /** Pins the version, for example the one that the trainer wrote; default: the next of this name. */
   version: z.number().int().min(1).optional(),
   metadata: Metadata.optional(),

@@ -180,6 +180,29 @@ export const EvaluatedModel = z.object({
 });
 export type EvaluatedModel = z.infer<typeof EvaluatedModel>;
 
+export const FingerprintAnswer = z.object({
+  text: z.string(),
+  /** Greedy, and at most 24. */
+  token_ids: z.array(z.number().int().min(0)),
+  /** Of each token, nats. */
+  logprobs: z.array(z.number()),
+});
+export type FingerprintAnswer = z.infer<typeof FingerprintAnswer>;
+
+/** What a trained adapter and its base answer to a few prompts of the training data: an engine that serves the adapter gives the same. */
+export const AdapterFingerprint = z.object({
+  prompts: z.array(
+    z.object({
+      messages: z.array(z.object({ role: z.string(), content: z.string() })),
+      answer: FingerprintAnswer,
+      base: FingerprintAnswer,
+      /** Mean change of the answer's log-probabilities that the adapter makes, nats a token. */
+      shift: z.number().min(0),
+    }),
+  ),
+});
+export type AdapterFingerprint = z.infer<typeof AdapterFingerprint>;
+
 export const TrainResult = z.object({
   kind: z.literal("train"),
   adapter_name: z.string(),
@@ -201,6 +224,8 @@ export const TrainResult = z.object({
   /** Seconds by phase: import, load, prepare, train, evaluate, save. */
   seconds: z.record(z.string(), z.number()),
   evaluation: z.array(EvaluatedModel).nullable(),
+  /** Absent where an older runtime trained it. */
+  fingerprint: AdapterFingerprint.optional(),
 });
 export type TrainResult = z.infer<typeof TrainResult>;
 

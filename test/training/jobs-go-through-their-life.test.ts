@@ -123,6 +123,34 @@ describeEachStore("a training job", (harness) => {
     expect(backend.runs).toHaveLength(0);
   });
 
+  it("hands the trainer every row that it was given: the data set's, those rehearsed, those replayed and those tested on", async () => {
+    const pair = (name: string) => ({ prompt: `${name}?`, response: `${name}.` });
+    await training.createJob({
+      ...job,
+      rehearsal: [pair("rehearsed")],
+      replay: [pair("replayed")],
+      regression: [{ name: "general", items: [pair("tested")] }],
+      baselineAdapterPath: null,
+    });
+    const { files } = await backend.nextRun();
+    const holding = (name: string) => [...files].filter(([, text]) => text.includes(`"${name}.`)).map(([path]) => path.split("/").at(-1));
+    expect(holding("rehearsed")).toEqual(["train.jsonl"]);
+    expect(holding("replayed")).toEqual(["replay.jsonl"]);
+    expect(holding("tested")).toHaveLength(1);
+  });
+
+  it("keeps its figures and no word that people wrote, once their texts are erased", async () => {
+    const pair = { prompt: "Where does Mrs Okonkwo live?", response: "Above the bakery." };
+    const { id } = await training.createJob({ ...job, rehearsal: [pair], replay: [pair], regression: [{ name: "x", items: [pair] }] });
+    (await backend.nextRun()).complete();
+    const { result } = await training.waitFor(id);
+    const row = async () => JSON.stringify(await store.db.selectFrom("training_jobs").selectAll().where("id", "=", id).executeTakeFirst());
+    expect(await row()).toContain("Okonkwo");
+    expect(await training.eraseTexts([id, "unknown"])).toBe(1);
+    expect(await row()).not.toMatch(/Okonkwo|bakery/);
+    expect((await training.getJob(id)).result).toEqual({ ...result, fingerprint: undefined });
+  });
+
   it("is the same one for the same idempotency key, also when asked for at the same time", async () => {
     const asked = Array.from({ length: 6 }, () => training.createJob({ ...job, configName: "keyed", idempotencyKey: "cycle-1" }));
     const jobs = await Promise.all(asked);

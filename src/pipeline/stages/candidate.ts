@@ -1,6 +1,7 @@
 import { ClaraError } from "../../errors.js";
-import type { Adapter } from "../../types/adapter.js";
+import type { Adapter, AdapterIdentity } from "../../types/adapter.js";
 import type { CycleEvaluation } from "../../types/cycle.js";
+import type { TrainingJob } from "../../types/job.js";
 import { parseAdapterId } from "../adapter-name.js";
 import type { StageContext } from "./stage.js";
 
@@ -38,11 +39,19 @@ export async function ensureRegistered(context: StageContext): Promise<Adapter> 
         parentAdapterId: context.state.baseline?.adapterId ?? undefined,
       },
       examples,
+      identity: identityOf(job.result),
     },
     { signal },
   );
   await context.failpoint("candidate.registered");
   return adapter;
+}
+
+/** Without a fingerprint (an older runtime) no engine can be asked for proof. */
+function identityOf(result: TrainingJob["result"]): AdapterIdentity | undefined {
+  if (!result?.fingerprint) return undefined;
+  const { base_model_sha256: baseModelSha256, rank, target_modules: targetModules, fingerprint } = result;
+  return { baseModelSha256, rank, targetModules, fingerprint };
 }
 
 function metricsOf(evaluation: CycleEvaluation | null): Record<string, number> {

@@ -39,9 +39,16 @@ export interface AdapterActivationRow {
   parent_id: string | null;
 }
 
+/** What the trainer recorded of a version; apart from it, because it is large and seldom asked for. */
+export interface AdapterIdentityRow {
+  adapter_id: string;
+  identity: Json<Record<string, unknown>>;
+}
+
 /** Tables of the adapter room; all live in the schema `clara`. */
 export interface AdapterTables {
   adapters: AdapterRow;
+  adapter_identities: AdapterIdentityRow;
   adapter_activations: AdapterActivationRow;
 }
 
@@ -67,6 +74,10 @@ export const adapterMigrations: Record<string, Migration> = {
         activated_at timestamptz,
         unique (name, version),
         check (status <> 'active' or revoked_reason is null)
+      )`.execute(db);
+      await sql`create table clara.adapter_identities (
+        adapter_id text primary key references clara.adapters (id) on delete cascade,
+        identity jsonb not null
       )`.execute(db);
       await sql`create unique index adapters_one_active on clara.adapters (domain) where status = 'active'`.execute(db);
       await sql`create table clara.adapter_activations (
