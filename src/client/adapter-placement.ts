@@ -1,11 +1,11 @@
 import { type ClaraError, EngineError, NotFoundError } from "../errors.js";
-import type { Attempt } from "./attempt.js";
-import { AttemptError } from "./attempt-error.js";
-import type { CallScope } from "./call-scope.js";
-import type { Dispatcher } from "./dispatcher.js";
-import type { Endpoint } from "./endpoint.js";
-import type { Engine, ServedModel } from "./engine.js";
-import { asClaraError } from "./engine-errors.js";
+import type { Dispatcher } from "./balancing/dispatcher.js";
+import type { Endpoint } from "./balancing/endpoint.js";
+import type { Engine, ServedModel } from "./engines/engine.js";
+import type { Attempt } from "./http/attempt.js";
+import { AttemptError } from "./http/attempt-error.js";
+import type { CallScope } from "./http/call-scope.js";
+import { asClaraError } from "./http/engine-errors.js";
 import type { AdapterDirectory } from "./ports.js";
 
 /** What `loadAdapter` did at each endpoint. */

@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { ConfigurationError } from "../errors.js";
 import type { EndpointProvider, Logger } from "../types/common.js";
+import type { FetchLike } from "./http/transport.js";
 import type { AdapterDirectory, GenerationRecorder, RequestRouter } from "./ports.js";
-import type { FetchLike } from "./transport.js";
 
 /**
  * - `runtime`: the bundled GPU runtime. `vllm`: vLLM with `--enable-lora`. Both load adapters while they serve.

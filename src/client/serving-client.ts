@@ -3,19 +3,19 @@ import { AbortedError, ConfigurationError } from "../errors.js";
 import type { CallOptions } from "../types/common.js";
 import type { GenerationRequest, GenerationResult } from "../types/generation.js";
 import { AdapterPlacement, type LoadedAdapter, type ServedAdapter, type UnloadedAdapter } from "./adapter-placement.js";
-import { type BatchOutcome, type BatchProgress, runBatch } from "./batch.js";
-import { CallScope } from "./call-scope.js";
-import type { ConnectionSettings } from "./connection.js";
-import { Dispatcher } from "./dispatcher.js";
-import { Endpoint, fixedEndpoint } from "./endpoint.js";
-import { asClaraError } from "./engine-errors.js";
-import { createEngine } from "./engines.js";
-import { type GenerationContext, GenerationRun } from "./generation-run.js";
-import { GenerationStream } from "./generation-stream.js";
+import { Dispatcher } from "./balancing/dispatcher.js";
+import { Endpoint, fixedEndpoint } from "./balancing/endpoint.js";
+import { createEngine } from "./engines/engines.js";
+import { type BatchOutcome, type BatchProgress, runBatch } from "./generation/batch.js";
+import { type GenerationContext, GenerationRun } from "./generation/generation-run.js";
+import { GenerationStream } from "./generation/generation-stream.js";
+import { checkAdapterFiles } from "./generation/prepared-request.js";
+import { CallScope } from "./http/call-scope.js";
+import type { ConnectionSettings } from "./http/connection.js";
+import { asClaraError } from "./http/engine-errors.js";
+import { fetchTransport, type Transport } from "./http/transport.js";
+import { undiciTransport } from "./http/undici-transport.js";
 import { type ResolvedServingOptions, resolveServingOptions, type ServingClientOptions } from "./options.js";
-import { checkAdapterFiles } from "./prepared-request.js";
-import { fetchTransport, type Transport } from "./transport.js";
-import { undiciTransport } from "./undici-transport.js";
 
 /** One endpoint's answer to `health()`. */
 export interface EndpointHealth {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parseRetryAfter } from "../../src/client/http/retry-after.js";
 import { ServingClient } from "../../src/client/index.js";
-import { parseRetryAfter } from "../../src/client/retry-after.js";
 import { OverloadedError } from "../../src/errors.js";
 import { type StandInEngine, startStandInEngine } from "../../src/testing/index.js";
 

@@ -1,11 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import pRetry, { type RetryContext } from "p-retry";
-import type { Logger } from "../types/common.js";
-import { Attempt } from "./attempt.js";
-import { AttemptError } from "./attempt-error.js";
-import type { CallScope } from "./call-scope.js";
+import type { Logger } from "../../types/common.js";
+import { Attempt } from "../http/attempt.js";
+import { AttemptError } from "../http/attempt-error.js";
+import type { CallScope } from "../http/call-scope.js";
+import type { ServingRetries } from "../options.js";
 import type { Endpoint } from "./endpoint.js";
-import type { ServingRetries } from "./options.js";
 
 /** What is done at one endpoint. It calls `attempt.finish()` when it is through, unless it fails. */
 export type Work<Result> = (attempt: Attempt) => Promise<Result>;

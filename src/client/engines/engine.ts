@@ -1,5 +1,5 @@
-import type { ConversationTurn } from "../types/common.js";
-import type { Attempt } from "./attempt.js";
+import type { ConversationTurn } from "../../types/common.js";
+import type { Attempt } from "../http/attempt.js";
 import type { CompletionStream } from "./completion-stream.js";
 import type { CompletionEvent } from "./completion-wire.js";
 

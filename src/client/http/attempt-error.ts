@@ -1,4 +1,4 @@
-import type { ClaraError } from "../errors.js";
+import type { ClaraError } from "../../errors.js";
 
 /** Why an attempt failed, and what may be done about it; never leaves the client. */
 export class AttemptError extends Error {

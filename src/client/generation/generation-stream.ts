@@ -1,5 +1,5 @@
-import { AbortedError } from "../errors.js";
-import type { GenerationChunk, GenerationResult } from "../types/generation.js";
+import { AbortedError } from "../../errors.js";
+import type { GenerationChunk, GenerationResult } from "../../types/generation.js";
 
 /** What makes the chunks of a {@link GenerationStream}. */
 export interface ChunkSource {

@@ -1,4 +1,4 @@
-import { AbortedError, type ClaraError, EngineError } from "../errors.js";
+import { AbortedError, type ClaraError, EngineError } from "../../errors.js";
 
 /** The life of one call: ended by the caller's signal, its time limit, or `close()`, whichever is first. */
 export class CallScope {

@@ -1,17 +1,17 @@
-import { AbortedError, NotFoundError } from "../errors.js";
-import type { Logger } from "../types/common.js";
-import type { GenerationRequest, GenerationResult } from "../types/generation.js";
-import type { AdapterPlacement } from "./adapter-placement.js";
-import type { Attempt } from "./attempt.js";
-import { AttemptError } from "./attempt-error.js";
-import type { CallScope } from "./call-scope.js";
-import type { CompletionStream } from "./completion-stream.js";
-import type { Dispatcher } from "./dispatcher.js";
-import type { Engine } from "./engine.js";
-import { asClaraError } from "./engine-errors.js";
+import { AbortedError, NotFoundError } from "../../errors.js";
+import type { Logger } from "../../types/common.js";
+import type { GenerationRequest, GenerationResult } from "../../types/generation.js";
+import type { AdapterPlacement } from "../adapter-placement.js";
+import type { Dispatcher } from "../balancing/dispatcher.js";
+import type { CompletionStream } from "../engines/completion-stream.js";
+import type { Engine } from "../engines/engine.js";
+import type { Attempt } from "../http/attempt.js";
+import { AttemptError } from "../http/attempt-error.js";
+import type { CallScope } from "../http/call-scope.js";
+import { asClaraError } from "../http/engine-errors.js";
+import type { ResolvedServingOptions } from "../options.js";
+import type { RecordedGeneration } from "../ports.js";
 import type { ChunkSource } from "./generation-stream.js";
-import type { ResolvedServingOptions } from "./options.js";
-import type { RecordedGeneration } from "./ports.js";
 import { type PreparedRequest, prepareRequest } from "./prepared-request.js";
 
 /** What every generation of a client shares. */

@@ -1,4 +1,4 @@
-import { type ClaraError, EngineError } from "../errors.js";
+import { type ClaraError, EngineError } from "../../errors.js";
 import { AttemptError } from "./attempt-error.js";
 import type { CallScope } from "./call-scope.js";
 import type { Connection } from "./connection.js";

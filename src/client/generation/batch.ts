@@ -1,7 +1,7 @@
 import PQueue from "p-queue";
-import type { ClaraError } from "../errors.js";
-import type { GenerationRequest, GenerationResult } from "../types/generation.js";
-import { asClaraError } from "./engine-errors.js";
+import type { ClaraError } from "../../errors.js";
+import type { GenerationRequest, GenerationResult } from "../../types/generation.js";
+import { asClaraError } from "../http/engine-errors.js";
 
 /** One answer of a batch. */
 export type BatchOutcome = { status: "fulfilled"; value: GenerationResult } | { status: "rejected"; reason: ClaraError };

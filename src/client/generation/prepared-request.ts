@@ -1,10 +1,10 @@
 import { z } from "zod";
-import { ValidationError } from "../errors.js";
-import type { ConversationTurn, Metadata } from "../types/common.js";
-import { GenerationRequest } from "../types/generation.js";
-import type { RoutingDecision } from "../types/routing.js";
-import type { EngineQuestion } from "./engine.js";
-import type { ResolvedServingOptions } from "./options.js";
+import { ValidationError } from "../../errors.js";
+import type { ConversationTurn, Metadata } from "../../types/common.js";
+import { GenerationRequest } from "../../types/generation.js";
+import type { RoutingDecision } from "../../types/routing.js";
+import type { EngineQuestion } from "../engines/engine.js";
+import type { ResolvedServingOptions } from "../options.js";
 
 /** A checked request, and what will be asked of the engine. */
 export interface PreparedRequest {

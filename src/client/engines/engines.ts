@@ -1,6 +1,6 @@
+import type { EngineKind, ResolvedServingOptions } from "../options.js";
 import type { Engine } from "./engine.js";
 import { OpenAiEngine } from "./openai-engine.js";
-import type { EngineKind, ResolvedServingOptions } from "./options.js";
 import { VllmEngine } from "./vllm-engine.js";
 
 const START_HINTS: Record<EngineKind, (baseModel: string) => string> = {

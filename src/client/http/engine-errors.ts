@@ -1,4 +1,4 @@
-import { ClaraError, type ClaraErrorCode, EngineError, OverloadedError, RuntimeUnavailableError, ValidationError } from "../errors.js";
+import { ClaraError, type ClaraErrorCode, EngineError, OverloadedError, RuntimeUnavailableError, ValidationError } from "../../errors.js";
 import { AttemptError } from "./attempt-error.js";
 import { parseRetryAfter } from "./retry-after.js";
 import type { HttpResponse } from "./transport.js";

@@ -1,6 +1,6 @@
-import { ConflictError, ValidationError } from "../errors.js";
-import type { Attempt } from "./attempt.js";
-import { AttemptError } from "./attempt-error.js";
+import { ConflictError, ValidationError } from "../../errors.js";
+import type { Attempt } from "../http/attempt.js";
+import { AttemptError } from "../http/attempt-error.js";
 import { OpenAiEngine } from "./openai-engine.js";
 
 /**

@@ -1,9 +1,9 @@
 import PQueue from "p-queue";
-import { ClaraError, ConfigurationError, OverloadedError, RuntimeUnavailableError } from "../errors.js";
-import type { Endpoint as Address, EndpointProvider } from "../types/common.js";
-import { AttemptError } from "./attempt-error.js";
-import type { CallScope } from "./call-scope.js";
-import { Connection, type ConnectionSettings } from "./connection.js";
+import { ClaraError, ConfigurationError, OverloadedError, RuntimeUnavailableError } from "../../errors.js";
+import type { Endpoint as Address, EndpointProvider } from "../../types/common.js";
+import { AttemptError } from "../http/attempt-error.js";
+import type { CallScope } from "../http/call-scope.js";
+import { Connection, type ConnectionSettings } from "../http/connection.js";
 
 /** First rest of an endpoint that failed, milliseconds; doubled with each failure in a row. */
 const FIRST_REST_MS = 500;

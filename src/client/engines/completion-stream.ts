@@ -1,8 +1,8 @@
 import { createParser, type EventSourceParser } from "eventsource-parser";
-import type { Attempt } from "./attempt.js";
+import type { Attempt } from "../http/attempt.js";
+import { invalidResponse, readComplaint, statusError } from "../http/engine-errors.js";
+import type { BodyReader } from "../http/transport.js";
 import { type CompletionEvent, NotACompletion, readStreamEvent } from "./completion-wire.js";
-import { invalidResponse, readComplaint, statusError } from "./engine-errors.js";
-import type { BodyReader } from "./transport.js";
 
 /** Milliseconds that the end of the body may come after `[DONE]`, so that the connection can be used again. */
 const DRAIN_MS = 1_000;

@@ -1,11 +1,11 @@
 import { z } from "zod";
-import { ConfigurationError } from "../errors.js";
-import type { Attempt } from "./attempt.js";
-import { AttemptError } from "./attempt-error.js";
+import { ConfigurationError } from "../../errors.js";
+import type { Attempt } from "../http/attempt.js";
+import { AttemptError } from "../http/attempt-error.js";
+import { invalidResponse, readComplaint, statusError } from "../http/engine-errors.js";
 import { CompletionStream } from "./completion-stream.js";
 import { type CompletionEvent, NotACompletion, readCompletion } from "./completion-wire.js";
 import type { Engine, EngineQuestion, ServedModel } from "./engine.js";
-import { invalidResponse, readComplaint, statusError } from "./engine-errors.js";
 
 /** What an engine of this family is told about time and size. */
 export interface OpenAiEngineSettings {
