@@ -47,6 +47,8 @@ export type ClaraErrorCode =
   | "engine_unavailable"
   | "engine_response_invalid"
   | "engine_error"
+  | "engine_mismatch"
+  | "adapter_unproven"
   | "model_not_found"
   | "request_timeout"
   | "training_failed"

@@ -51,6 +51,13 @@ class _Routes:
         self._serving = serving
         self._names: form.TokenNames | None = None
         self._created = int(time.time())
+        # ours too: what this process is, and what it can hold
+        self._identity = {
+            "version": __version__,
+            "instance": uuid.uuid4().hex,
+            "max_lora_rank": serving.max_lora_rank,
+            "max_adapters": serving.max_adapters,
+        }
 
     @property
     def names(self) -> form.TokenNames:
@@ -165,7 +172,8 @@ class _Routes:
 
     async def models(self, _request: Request) -> Response:
         serving, engine = self._serving, self._serving.engine
-        cards = [_card(serving.base_name, self._created, serving.model, None, engine.max_model_len, engine.base_sha256)]
+        base = _card(serving.base_name, self._created, serving.model, None, engine.max_model_len, engine.base_sha256)
+        cards = [{**base, **self._identity}]
         for adapter in engine.adapters.values():
             if not adapter.leaving:
                 cards.append(_card(adapter.name, int(adapter.loaded_at), adapter.path, serving.base_name, None, adapter.sha256))

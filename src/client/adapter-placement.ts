@@ -1,19 +1,35 @@
-import { type ClaraError, EngineError, NotFoundError } from "../errors.js";
+import { type ClaraError, EngineError, NotFoundError, ValidationError } from "../errors.js";
+import type { AdapterIdentity } from "../types/adapter.js";
+import type { AdapterProof } from "../types/proof.js";
 import type { Dispatcher } from "./balancing/dispatcher.js";
 import type { Endpoint } from "./balancing/endpoint.js";
+import type { EngineIntroduction } from "./balancing/engine-introduction.js";
 import type { Engine, ServedModel } from "./engines/engine.js";
 import type { Attempt } from "./http/attempt.js";
 import { AttemptError } from "./http/attempt-error.js";
 import type { CallScope } from "./http/call-scope.js";
 import { asClaraError } from "./http/engine-errors.js";
 import type { AdapterDirectory } from "./ports.js";
+import { type ProofOptions, proveAdapter } from "./proof/prove-adapter.js";
+
+/** What `loadAdapter` takes. */
+export interface AdapterFiles {
+  /** `name@vN`, the name under which requests ask for it. */
+  id: string;
+  /** Folder on the engine's machine. */
+  path: string;
+  /** What the trainer recorded; default: what the directory of adapters knows. */
+  identity?: AdapterIdentity;
+  /** What serves now and must be told apart from it, if that is possible. */
+  predecessorId?: string | null;
+}
 
 /** What `loadAdapter` did at each endpoint. */
 export interface LoadedAdapter {
   id: string;
   /** `already_loaded`: at every endpoint. */
   status: "loaded" | "already_loaded";
-  endpoints: { endpoint: string; status: "loaded" | "already_loaded" }[];
+  endpoints: { endpoint: string; status: "loaded" | "already_loaded"; proof: AdapterProof | null }[];
 }
 
 /** What `unloadAdapter` did at each endpoint. */
@@ -38,35 +54,38 @@ interface Outcome<Result> {
   error?: ClaraError;
 }
 
-/** Brings adapters to the endpoints and takes them away: at all of them, or at none. */
+/** What every placement works with. */
+export interface PlacementParts {
+  dispatcher: Dispatcher;
+  engine: Engine;
+  introduction: EngineIntroduction;
+  adminMs: number;
+  /** How long running requests may take before an adapter is taken away from under them. */
+  drainMs: number;
+  proof: ProofOptions;
+  directory: AdapterDirectory | undefined;
+  openScope: () => CallScope;
+}
+
+const DRAIN_LOOK_MS = 10;
+
+/** Brings adapters to the endpoints and takes them away, at all of them or at none; none answers before it has shown what it serves. */
 export class AdapterPlacement {
-  private readonly reloads = new Map<string, Promise<void>>();
+  readonly #parts: PlacementParts;
 
-  private readonly dispatcher: Dispatcher;
-  private readonly engine: Engine;
-  private readonly adminMs: number;
-  private readonly directory: AdapterDirectory | undefined;
-  private readonly openScope: () => CallScope;
-
-  constructor(
-    dispatcher: Dispatcher,
-    engine: Engine,
-    adminMs: number,
-    directory: AdapterDirectory | undefined,
-    openScope: () => CallScope,
-  ) {
-    this.dispatcher = dispatcher;
-    this.engine = engine;
-    this.adminMs = adminMs;
-    this.directory = directory;
-    this.openScope = openScope;
+  constructor(parts: PlacementParts) {
+    this.#parts = parts;
   }
 
-  async load(scope: CallScope, adapter: { id: string; path: string }): Promise<LoadedAdapter> {
-    const outcomes = await this.everywhere(scope, (attempt) => this.engine.loadAdapter(attempt, adapter));
+  async load(scope: CallScope, adapter: AdapterFiles): Promise<LoadedAdapter> {
+    const identity = adapter.identity ?? (await this.#identityOf(adapter.id));
+    const outcomes = await this.#everywhere(scope, async (attempt, endpoint) => {
+      await this.#parts.introduction.meet(attempt, endpoint);
+      return this.#loadAndProve(attempt, endpoint, { ...adapter, identity });
+    });
     const failed = outcomes.filter((outcome) => outcome.error !== undefined);
-    if (failed.length > 0) throw await this.undo(adapter.id, outcomes, failed);
-    const endpoints = outcomes.map(({ name, result }) => ({ endpoint: name, status: result! }));
+    if (failed.length > 0) throw await this.#undo(adapter.id, outcomes, failed);
+    const endpoints = outcomes.map(({ name, result }) => ({ endpoint: name, ...result! }));
     return {
       id: adapter.id,
       status: endpoints.every(({ status }) => status === "already_loaded") ? "already_loaded" : "loaded",
@@ -74,14 +93,25 @@ export class AdapterPlacement {
     };
   }
 
+  /** Asks every endpoint for proof anew, and reports what each says. */
+  async verify(scope: CallScope, adapter: AdapterFiles): Promise<AdapterProof[]> {
+    const identity = adapter.identity ?? (await this.#identityOf(adapter.id));
+    const outcomes = await this.#everywhere(scope, async (attempt, endpoint) => {
+      await this.#parts.introduction.meet(attempt, endpoint);
+      return this.#prove(attempt, endpoint, { ...adapter, identity });
+    });
+    throwFailures(scope, outcomes, `Adapter ${adapter.id} could not be verified everywhere`);
+    return outcomes.map(({ result }) => result!);
+  }
+
   async unload(scope: CallScope, id: string): Promise<UnloadedAdapter> {
-    const outcomes = await this.everywhere(scope, (attempt) => this.engine.unloadAdapter(attempt, id));
+    const outcomes = await this.#everywhere(scope, (attempt, endpoint) => this.#takeAway(attempt, endpoint, id));
     throwFailures(scope, outcomes, `Adapter ${id} was not unloaded everywhere`);
     return { id, endpoints: outcomes.map(({ name, result }) => ({ endpoint: name, status: result! })) };
   }
 
   async list(scope: CallScope): Promise<ServedAdapter[]> {
-    const outcomes = await this.everywhere(scope, (attempt) => this.engine.models(attempt));
+    const outcomes = await this.#everywhere(scope, (attempt) => this.#parts.engine.models(attempt));
     throwFailures(scope, outcomes, "The adapters cannot be listed");
     const found = new Map<string, ServedAdapter>();
     for (const { name, result } of outcomes) {
@@ -97,47 +127,139 @@ export class AdapterPlacement {
 
   /** Everything that one endpoint serves. */
   models(attempt: Attempt): Promise<ServedModel[]> {
-    attempt.enter("list of models", this.adminMs);
-    return this.engine.models(attempt);
+    attempt.enter("list of models", this.#parts.adminMs);
+    return this.#parts.engine.models(attempt);
   }
 
-  /** Loads a registered adapter at an endpoint that does not have it (any more); calls at the same time share one load. */
-  async restore(attempt: Attempt, id: string): Promise<void> {
+  /**
+   * Resolves when the endpoint may answer for the adapter: at once where it has shown that it serves it, else after it was loaded, where
+   * it must be, and has shown so. Calls at the same time share the work.
+   */
+  async ready(attempt: Attempt, endpoint: Endpoint, id: string): Promise<void> {
+    await this.#parts.introduction.meet(attempt, endpoint);
+    if (endpoint.shelf.isReady(id) || this.#parts.directory === undefined) return;
+    await endpoint.shelf.once(id, async () => {
+      await this.#bring(attempt, endpoint, id, this.#parts.directory!);
+      attempt.park();
+    });
+  }
+
+  /** The engine said that it does not have the adapter: where it was restarted, it gets it again. */
+  async restore(attempt: Attempt, endpoint: Endpoint, id: string): Promise<void> {
     const { url } = attempt.connection;
-    if (this.directory === undefined) {
+    endpoint.shelf.forget(id);
+    if (this.#parts.directory === undefined) {
       const message = `The engine at ${url} does not serve adapter ${id}. Load it with loadAdapter({ id, path }).`;
       throw new AttemptError(new NotFoundError("adapter_not_found", message, { details: { id, endpoint: url } }), {
         failover: false,
         retry: false,
       });
     }
-    const key = `${url} ${id}`;
-    const running = this.reloads.get(key);
-    if (running !== undefined) {
-      // the one that loads may be aborted by its own caller; then this call loads by itself
-      const isLoaded = await running.then(
-        () => true,
-        () => false,
-      );
-      if (isLoaded) return;
-    }
-    const load = this.loadFromDirectory(attempt, this.directory, id).finally(() => this.reloads.delete(key));
-    this.reloads.set(key, load);
-    await load;
+    endpoint.shelf.doubt();
+    await this.ready(attempt, endpoint, id);
   }
 
-  private async loadFromDirectory(attempt: Attempt, directory: AdapterDirectory, id: string): Promise<void> {
+  async #bring(attempt: Attempt, endpoint: Endpoint, id: string, directory: AdapterDirectory): Promise<void> {
     const { path } = await directory.getAdapter(id);
-    attempt.enter("answer to loading an adapter", this.adminMs);
-    await this.engine.loadAdapter(attempt, { id, path });
-    attempt.park();
+    await this.#loadAndProve(attempt, endpoint, { id, path, identity: await this.#identityOf(id) });
   }
 
-  private everywhere<Result>(scope: CallScope, question: (attempt: Attempt) => Promise<Result>): Promise<Outcome<Result>[]> {
+  async #identityOf(id: string): Promise<AdapterIdentity | undefined> {
+    const { directory, proof } = this.#parts;
+    if (proof.mode === "off" || directory?.adapterIdentity === undefined) return undefined;
+    try {
+      return (await directory.adapterIdentity(id)) ?? undefined;
+    } catch (error) {
+      // what is not registered may be loaded by hand all the same
+      if (asClaraError(error).code === "adapter_not_found") return undefined;
+      throw error;
+    }
+  }
+
+  async #loadAndProve(
+    attempt: Attempt,
+    endpoint: Endpoint,
+    adapter: AdapterFiles,
+  ): Promise<{ status: "loaded" | "already_loaded"; proof: AdapterProof | null }> {
+    const { engine, adminMs, proof: options } = this.#parts;
+    checkRank(endpoint, adapter);
+    attempt.enter("answer to loading an adapter", adminMs);
+    const status = await engine.loadAdapter(attempt, adapter);
+    if (options.mode === "off") {
+      endpoint.shelf.ready(adapter.id, null);
+      return { status, proof: null };
+    }
+    const proof = await this.#prove(attempt, endpoint, adapter);
+    const isEnough = proof.status === "proven" || (proof.status === "unrecorded" && options.mode === "recorded");
+    if (isEnough) endpoint.shelf.ready(adapter.id, proof);
+    else {
+      endpoint.shelf.forget(adapter.id);
+      if (status === "loaded") await engine.unloadAdapter(attempt, adapter.id);
+      throw unproven(proof);
+    }
+    return { status, proof };
+  }
+
+  async #prove(attempt: Attempt, endpoint: Endpoint, { id, identity, predecessorId }: AdapterFiles): Promise<AdapterProof> {
+    const { engine, adminMs, proof: options, introduction } = this.#parts;
+    const startedAt = performance.now();
+    const stamp = () => ({
+      endpoint: attempt.connection.url,
+      latencyMs: performance.now() - startedAt,
+      provenAt: new Date().toISOString(),
+    });
+    if (identity === undefined) return { ...unrecorded(id), ...stamp() };
+    const { prompts } = identity.fingerprint;
+    attempt.enter("answer to a proof", adminMs);
+    // a predecessor that this engine does not have says nothing
+    const { shelf } = endpoint;
+    const isThere = (model: string) => shelf.isReady(model) || shelf.description?.models.some((served) => served.id === model) === true;
+    const found = await proveAdapter(
+      { id, identity, predecessorId: predecessorId && isThere(predecessorId) ? predecessorId : null },
+      (model, prompt) =>
+        engine.score(attempt, {
+          model: model ?? introduction.baseModel,
+          messages: prompts[prompt]!.messages as { role: "user"; content: string }[],
+          maxTokens: Math.max(prompts[prompt]!.answer.token_ids.length, prompts[prompt]!.base.token_ids.length),
+        }),
+      options,
+    );
+    return { ...found, ...stamp() };
+  }
+
+  /** Waits for the requests that run on it, takes it away, and looks whether it is gone. */
+  async #takeAway(attempt: Attempt, endpoint: Endpoint, id: string): Promise<"unloaded" | "not_loaded"> {
+    const { engine, adminMs, drainMs } = this.#parts;
+    endpoint.shelf.forget(id);
+    const until = performance.now() + drainMs;
+    while (endpoint.turns.callsOf(id) > 0 && performance.now() < until) await pause(DRAIN_LOOK_MS, attempt.signal);
+    attempt.enter("answer to unloading an adapter", adminMs);
+    const status = await engine.unloadAdapter(attempt, id);
+    if (status === "not_loaded") return status;
+    const served = await engine.models(attempt);
+    if (!served.some((model) => model.id === id)) return status;
+    const { url } = attempt.connection;
+    const error = new EngineError(
+      "engine_response_invalid",
+      `The engine at ${url} unloaded adapter ${id} and still serves it. Restart it.`,
+      {
+        details: { endpoint: url, id },
+      },
+    );
+    throw new AttemptError(error, { failover: false, retry: false });
+  }
+
+  #everywhere<Result>(scope: CallScope, question: (attempt: Attempt, endpoint: Endpoint) => Promise<Result>): Promise<Outcome<Result>[]> {
+    const { dispatcher, adminMs } = this.#parts;
     return Promise.all(
-      this.dispatcher.endpoints.map(async (endpoint): Promise<Outcome<Result>> => {
+      dispatcher.pool.all.map(async (endpoint): Promise<Outcome<Result>> => {
         try {
-          const result = await this.dispatcher.at(endpoint, scope, (attempt) => this.ask(attempt, () => question(attempt)));
+          const result = await dispatcher.at(endpoint, scope, async (attempt) => {
+            attempt.enter("answer", adminMs);
+            const answer = await question(attempt, endpoint);
+            attempt.finish();
+            return answer;
+          });
           return { endpoint, name: endpoint.name, result };
         } catch (error) {
           return { endpoint, name: endpoint.name, error: asClaraError(error) };
@@ -147,15 +269,21 @@ export class AdapterPlacement {
   }
 
   /** Takes away what was newly loaded; the error says what failed where, and what could not be taken back. */
-  private async undo(id: string, outcomes: Outcome<"loaded" | "already_loaded">[], failed: Outcome<unknown>[]): Promise<ClaraError> {
-    const loaded = outcomes.filter(({ result }) => result === "loaded");
+  async #undo(id: string, outcomes: Outcome<{ status: "loaded" | "already_loaded" }>[], failed: Outcome<unknown>[]): Promise<ClaraError> {
     if (outcomes.length === 1) return failed[0]!.error!;
     // a call of its own: where the caller has aborted, the rest must be taken back all the same
-    const scope = this.openScope();
+    const scope = this.#parts.openScope();
+    const { dispatcher, engine, adminMs } = this.#parts;
+    const loaded = outcomes.filter(({ result }) => result?.status === "loaded");
     const attempts = await Promise.all(
       loaded.map(async ({ endpoint, name }) => {
+        endpoint.shelf.forget(id);
         try {
-          await this.dispatcher.at(endpoint, scope, (attempt) => this.ask(attempt, () => this.engine.unloadAdapter(attempt, id)));
+          await dispatcher.at(endpoint, scope, async (attempt) => {
+            attempt.enter("answer to unloading an adapter", adminMs);
+            await engine.unloadAdapter(attempt, id);
+            attempt.finish();
+          });
           return { name, problem: null };
         } catch (error) {
           return { name, problem: asClaraError(error).message };
@@ -171,13 +299,38 @@ export class AdapterPlacement {
     ];
     return combined(`Adapter ${id} was not loaded everywhere`, failed, notes.join(""), { id, undone });
   }
+}
 
-  private async ask<Result>(attempt: Attempt, question: () => Promise<Result>): Promise<Result> {
-    attempt.enter("answer", this.adminMs);
-    const result = await question();
-    attempt.finish();
-    return result;
-  }
+/** An engine that says how large a rank it serves is not tried with a larger one. */
+function checkRank(endpoint: Endpoint, { id, identity }: AdapterFiles): void {
+  const largest = endpoint.shelf.description?.maxLoraRank ?? null;
+  if (largest === null || identity === undefined || identity.rank <= largest) return;
+  const message = `Adapter ${id} has rank ${identity.rank}, and ${endpoint.name} serves up to ${largest}: train a smaller one, or start the engine with a larger limit.`;
+  const error = new ValidationError("adapter_invalid", message, { details: { id, rank: identity.rank, endpoint: endpoint.name } });
+  throw new AttemptError(error, { failover: false, retry: false });
+}
+
+function unrecorded(adapterId: string): Omit<AdapterProof, "endpoint" | "latencyMs" | "provenAt"> {
+  const unknown = { difference: null, tolerance: null, noise: null, fromBase: null, predecessorId: null, fromPredecessor: null };
+  return { adapterId, status: "unrecorded", ...unknown, prompts: 0, problems: ["its trainer left no fingerprint"] };
+}
+
+function unproven(proof: AdapterProof): AttemptError {
+  const { adapterId, endpoint, problems } = proof;
+  const message = `Adapter ${adapterId} takes no traffic at ${endpoint}: ${problems.join("; ")}.`;
+  const error = new EngineError("adapter_unproven", message, { details: { id: adapterId, endpoint, proof } });
+  return new AttemptError(error, { failover: true, retry: false });
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end, { once: true });
+  });
 }
 
 function throwFailures(scope: CallScope, outcomes: Outcome<unknown>[], what: string): void {

@@ -3,6 +3,7 @@ import { ConfigurationError } from "../errors.js";
 import type { EndpointProvider, Logger } from "../types/common.js";
 import type { FetchLike } from "./http/transport.js";
 import type { AdapterDirectory, GenerationRecorder, RequestRouter } from "./ports.js";
+import { PROOF_DEFAULTS, type ProofOptions } from "./proof/prove-adapter.js";
 
 /**
  * - `runtime`: the bundled GPU runtime. `vllm`: vLLM with `--enable-lora`. Both load adapters while they serve.
@@ -41,6 +42,18 @@ export interface ServingRetries {
   maxRetryAfterMs: number;
 }
 
+/** A second endpoint is asked where the first has given no text after a while; the first text wins. Costs the engines more work. */
+export interface ServingHedging {
+  /** Milliseconds without a text, for example what 95 of 100 first tokens take less than. */
+  afterMs: number;
+}
+
+/** How endpoints are watched beside the calls. */
+export interface ServingHealth {
+  /** Milliseconds between looks at every endpoint that was reached once; 0 = none, and only calls tell. Default 10,000. */
+  intervalMs: number;
+}
+
 /** What `new ServingClient(…)` takes. */
 export interface ServingClientOptions {
   /** Default `openai-compatible`. */
@@ -49,6 +62,8 @@ export interface ServingClientOptions {
   endpoints: readonly (string | EndpointProvider)[];
   /** Served name of the base model. Default `base`. */
   baseModel?: string;
+  /** SHA-256 of the base model's weights; an engine that says another is refused. Only the bundled runtime says one. Default: any. */
+  baseModelSha256?: string;
   /** Bearer token for URL endpoints; a provider brings its own. */
   token?: string;
   /** Chooses the adapter where a request pins none. Default: the base model answers. */
@@ -61,6 +76,13 @@ export interface ServingClientOptions {
   fetch?: FetchLike;
   timeouts?: Partial<ServingTimeouts>;
   retries?: Partial<ServingRetries>;
+  /** Default false. */
+  hedging?: ServingHedging | false;
+  health?: Partial<ServingHealth>;
+  /** How engines show that they serve what was trained. */
+  proof?: Partial<ProofOptions>;
+  /** Milliseconds that running requests have before their adapter is unloaded. Default 5,000. */
+  drainMs?: number;
   /** Requests at once per endpoint. Default 64. */
   maxConcurrency?: number;
   /** Requests that may wait per endpoint; beyond it a call fails with `overloaded`. Default 1,024. */
@@ -91,6 +113,10 @@ export const DEFAULTS = {
     healthMs: 5_000,
   },
   retries: { max: 2, minDelayMs: 250, maxDelayMs: 10_000, maxRetryAfterMs: 30_000 },
+  hedging: false,
+  health: { intervalMs: 10_000 },
+  proof: PROOF_DEFAULTS,
+  drainMs: 5_000,
   maxConcurrency: 64,
   maxWaiting: 1_024,
   maxEventBytes: 1_048_576,
@@ -102,6 +128,8 @@ export const DEFAULTS = {
 type Defaulted =
   | "engine"
   | "baseModel"
+  | "hedging"
+  | "drainMs"
   | "maxConcurrency"
   | "maxWaiting"
   | "maxEventBytes"
@@ -111,10 +139,12 @@ type Defaulted =
 
 /** Options with every default filled in; frozen. */
 export type ResolvedServingOptions = Readonly<
-  Omit<ServingClientOptions, Defaulted | "timeouts" | "retries"> &
+  Omit<ServingClientOptions, Defaulted | "timeouts" | "retries" | "health" | "proof"> &
     Required<Pick<ServingClientOptions, Defaulted>> & {
       timeouts: Readonly<ServingTimeouts>;
       retries: Readonly<ServingRetries>;
+      health: Readonly<ServingHealth>;
+      proof: Readonly<ProofOptions>;
       logger: Logger;
     }
 >;
@@ -144,6 +174,15 @@ const Shape = z.object({
     maxDelayMs: milliseconds,
     maxRetryAfterMs: z.number().min(0),
   }),
+  hedging: z.union([z.literal(false), z.object({ afterMs: milliseconds })]),
+  health: z.object({ intervalMs: z.number().int().min(0).max(2_147_483_647) }),
+  proof: z.object({
+    mode: z.enum(["recorded", "required", "off"]),
+    minTolerance: z.number().positive(),
+    noiseFactor: z.number().min(1),
+    maxBaseNoise: z.number().positive(),
+  }),
+  drainMs: z.number().int().min(0).max(2_147_483_647),
   maxConcurrency: count,
   maxWaiting: z.number().int().min(0),
   maxEventBytes: count,
@@ -162,6 +201,8 @@ export function resolveServingOptions(options: ServingClientOptions): ResolvedSe
     ...given,
     timeouts: { ...DEFAULTS.timeouts, ...given.timeouts },
     retries: { ...DEFAULTS.retries, ...given.retries },
+    health: { ...DEFAULTS.health, ...given.health },
+    proof: { ...DEFAULTS.proof, ...given.proof },
     logger: given.logger ?? silent,
   };
   const checked = Shape.safeParse(merged);
@@ -178,6 +219,8 @@ export function resolveServingOptions(options: ServingClientOptions): ResolvedSe
     endpoints: Object.freeze([...merged.endpoints]),
     timeouts: Object.freeze(merged.timeouts),
     retries: Object.freeze(merged.retries),
+    health: Object.freeze(merged.health),
+    proof: Object.freeze(merged.proof),
   });
 }
 

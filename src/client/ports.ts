@@ -1,4 +1,5 @@
-import type { ConversationTurn } from "../types/common.js";
+import type { AdapterIdentity } from "../types/adapter.js";
+import type { CallOptions, ConversationTurn } from "../types/common.js";
 import type { RecordedGeneration } from "../types/generation.js";
 import type { RoutingDecision } from "../types/routing.js";
 
@@ -7,9 +8,11 @@ export interface RequestRouter {
   route(messages: readonly ConversationTurn[], options: { domain?: string; signal?: AbortSignal }): Promise<RoutingDecision>;
 }
 
-/** Where a registered adapter's files are, so that a restarted engine gets it again; `AdapterRouter` is one. */
+/** Where a registered adapter's files are, and by what it is known, so that every engine gets it and shows it; `AdapterRouter` is one. */
 export interface AdapterDirectory {
-  getAdapter(id: string): Promise<{ id: string; path: string }>;
+  getAdapter(id: string, options?: CallOptions): Promise<{ id: string; path: string }>;
+  /** What the trainer recorded of it; null: nothing. Without the method no engine is asked for proof. */
+  adapterIdentity?(id: string, options?: CallOptions): Promise<AdapterIdentity | null>;
 }
 
 /** Keeps served answers, so that later feedback finds them by id. Must not block; what it throws is logged only. */

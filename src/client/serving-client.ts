@@ -1,10 +1,15 @@
 import { randomUUID } from "node:crypto";
-import { AbortedError, ConfigurationError } from "../errors.js";
-import type { CallOptions } from "../types/common.js";
+import { AbortedError, type ClaraError, ConfigurationError } from "../errors.js";
+import type { CallOptions, EndpointProvider } from "../types/common.js";
 import type { GenerationRequest, GenerationResult } from "../types/generation.js";
-import { AdapterPlacement, type LoadedAdapter, type ServedAdapter, type UnloadedAdapter } from "./adapter-placement.js";
+import type { AdapterProof } from "../types/proof.js";
+import { type AdapterFiles, AdapterPlacement, type LoadedAdapter, type ServedAdapter, type UnloadedAdapter } from "./adapter-placement.js";
 import { Dispatcher } from "./balancing/dispatcher.js";
 import { Endpoint, fixedEndpoint } from "./balancing/endpoint.js";
+import { EndpointPool } from "./balancing/endpoint-pool.js";
+import { EngineIntroduction } from "./balancing/engine-introduction.js";
+import { HealthWatch } from "./balancing/health-watch.js";
+import type { EngineDescription, ServedModel } from "./engines/engine.js";
 import { createEngine } from "./engines/engines.js";
 import { type BatchOutcome, type BatchProgress, runBatch } from "./generation/batch.js";
 import { type GenerationContext, GenerationRun } from "./generation/generation-run.js";
@@ -25,6 +30,21 @@ export interface EndpointHealth {
   error?: { code: string; message: string };
 }
 
+/** One endpoint as this client knows it. */
+export interface EndpointStatus {
+  endpoint: string;
+  /** `closed`: calls go there. `open`: it is spared. `half-open`: one call at a time finds out how it is. */
+  circuit: "closed" | "open" | "half-open";
+  /** Calls that run and wait there. */
+  load: number;
+  /** Adapters that answer there now. */
+  runningAdapters: string[];
+  /** Adapters that it has shown to serve, with what it showed; null: nothing was recorded by which it could. */
+  adapters: { id: string; proof: AdapterProof | null }[];
+  /** What it says of itself; null before the first call. */
+  description: EngineDescription | null;
+}
+
 /**
  * Asks serving engines for answers, each by the adapter that fits. Needs no database.
  * @example
@@ -38,6 +58,9 @@ export class ServingClient implements AsyncDisposable {
   /** The options with their defaults filled in. */
   readonly options: ResolvedServingOptions;
   private readonly transport: Transport;
+  private readonly connection: ConnectionSettings;
+  private readonly pool: EndpointPool;
+  private readonly watch: HealthWatch;
   private readonly dispatcher: Dispatcher;
   private readonly placement: AdapterPlacement;
   private readonly context: GenerationContext;
@@ -47,16 +70,34 @@ export class ServingClient implements AsyncDisposable {
 
   constructor(options: ServingClientOptions) {
     this.options = resolveServingOptions(options);
-    const { timeouts, retries, logger, endpoints, token, fetch, maxResponseBytes, adapters } = this.options;
+    const { timeouts, logger, endpoints, fetch, maxResponseBytes, adapters, baseModel, baseModelSha256, proof, drainMs } = this.options;
     this.transport = fetch === undefined ? undiciTransport(timeouts) : fetchTransport(fetch);
     const { engine, startHint, unavailableCode } = createEngine(this.options);
-    const connection: ConnectionSettings = { transport: this.transport, startHint, unavailableCode, maxResponseBytes };
-    const places = endpoints.map(
-      (one) => new Endpoint(typeof one === "string" ? fixedEndpoint(one, token) : one, connection, this.options),
-    );
-    this.dispatcher = new Dispatcher(places, retries, logger);
-    this.placement = new AdapterPlacement(this.dispatcher, engine, timeouts.adminMs, adapters, () => this.scope(undefined));
-    this.context = { options: this.options, dispatcher: this.dispatcher, engine, placement: this.placement, logger };
+    this.connection = { transport: this.transport, startHint, unavailableCode, maxResponseBytes };
+    this.pool = new EndpointPool(endpoints.map((one) => this.place(one)));
+    this.transport.onConnection?.((origin) => {
+      for (const endpoint of this.pool.all) if (endpoint.name.startsWith(origin)) endpoint.shelf.noteConnection();
+    });
+    this.dispatcher = new Dispatcher(this.pool, this.options);
+    const introduction = new EngineIntroduction(engine, {
+      baseModel,
+      baseModelSha256,
+      listsModels: this.options.engine !== "openai-compatible",
+      headersMs: timeouts.headersMs,
+      otherBases: (endpoint) => this.basesBeside(endpoint),
+    });
+    this.placement = new AdapterPlacement({
+      dispatcher: this.dispatcher,
+      engine,
+      introduction,
+      adminMs: timeouts.adminMs,
+      drainMs,
+      proof,
+      directory: adapters,
+      openScope: () => this.scope(undefined),
+    });
+    this.context = { options: this.options, dispatcher: this.dispatcher, engine, introduction, placement: this.placement, logger };
+    this.watch = new HealthWatch(this.pool, this.options.health.intervalMs, (endpoint) => this.lookAt(endpoint));
   }
 
   /**
@@ -98,7 +139,7 @@ export class ServingClient implements AsyncDisposable {
     requests: readonly GenerationRequest[],
     options: CallOptions & { concurrency?: number; onProgress?: (progress: BatchProgress) => void } = {},
   ): Promise<BatchOutcome[]> {
-    const concurrency = options.concurrency ?? this.options.maxConcurrency * this.dispatcher.endpoints.length;
+    const concurrency = options.concurrency ?? this.options.maxConcurrency * this.pool.all.length;
     if (!Number.isInteger(concurrency) || concurrency < 1) {
       throw new ConfigurationError("config_invalid", `generateBatch: concurrency: give a whole number from 1, not ${concurrency}.`);
     }
@@ -109,7 +150,8 @@ export class ServingClient implements AsyncDisposable {
   }
 
   /**
-   * Loads an adapter at every endpoint, or at none: where one fails, the others are undone and the error names it.
+   * Loads an adapter at every endpoint, or at none: where one fails, the others are undone and the error names it. An adapter whose
+   * trainer left a fingerprint is asked at every endpoint to repeat it (`EngineError` `adapter_unproven` where it does not).
    * `path` is a folder on the engine's machine. Loading what is loaded already is fine; another path under the same id is
    * a `ConflictError`. Files that the engine refuses are a `ValidationError` (`adapter_invalid`).
    * @example
@@ -117,8 +159,94 @@ export class ServingClient implements AsyncDisposable {
    * await clara.serving.loadAdapter({ id: "building@v3", path: "adapters/building@v3" });
    * ```
    */
-  loadAdapter(adapter: { id: string; path: string }, { signal }: CallOptions = {}): Promise<LoadedAdapter> {
+  loadAdapter(adapter: AdapterFiles, { signal }: CallOptions = {}): Promise<LoadedAdapter> {
     return this.administer(signal, (scope) => this.placement.load(scope, checkAdapterFiles(adapter)));
+  }
+
+  /**
+   * Asks every endpoint to show once more that it serves the adapter, and reports what each showed; a failed proof is reported, not
+   * thrown. The adapter must be loaded.
+   * @example
+   * ```ts
+   * const proofs = await clara.serving.verifyAdapter("building@v3");
+   * const wrong = proofs.filter(({ status }) => status === "failed");
+   * ```
+   */
+  verifyAdapter(id: string, options: CallOptions & { predecessorId?: string } = {}): Promise<AdapterProof[]> {
+    return this.administer(options.signal, (scope) => this.placement.verify(scope, { id, path: "", predecessorId: options.predecessorId }));
+  }
+
+  /**
+   * Loads adapters and has them proven at every endpoint ahead of the first question for them.
+   * @returns what went wrong, by adapter; nothing is thrown for it
+   * @example
+   * ```ts
+   * const active = await clara.router.listAdapters({ status: "active" });
+   * await clara.serving.prewarm(active.map(({ id }) => id));
+   * ```
+   */
+  async prewarm(ids: readonly string[], { signal }: CallOptions = {}): Promise<{ id: string; error: ClaraError }[]> {
+    const { adapters } = this.options;
+    if (adapters === undefined) {
+      throw new ConfigurationError("config_invalid", "prewarm: give the option adapters, which knows where the files are.");
+    }
+    const failures: { id: string; error: ClaraError }[] = [];
+    for (const id of ids) {
+      try {
+        await this.loadAdapter({ id, path: (await adapters.getAdapter(id, { signal })).path }, { signal });
+      } catch (error) {
+        if (signal?.aborted) throw asClaraError(error);
+        failures.push({ id, error: asClaraError(error) });
+      }
+    }
+    return failures;
+  }
+
+  /**
+   * Adds an endpoint while calls run. It gets traffic at once, and traffic for an adapter after it has shown that it serves it.
+   * @example
+   * ```ts
+   * clara.serving.addEndpoint("http://gpu-3:8000/v1");
+   * ```
+   */
+  addEndpoint(endpoint: string | EndpointProvider): void {
+    const known = this.pool.all.find((one) => one.isOf(endpoint));
+    if (known === undefined) this.pool.add(this.place(endpoint));
+  }
+
+  /**
+   * Takes an endpoint out: no new calls go there, and those that run may end. Unknown ones are fine; the last one stays.
+   * @throws ConfigurationError `config_invalid` for the last one
+   * @example
+   * ```ts
+   * clara.serving.removeEndpoint("http://gpu-1:8000/v1");
+   * ```
+   */
+  removeEndpoint(endpoint: string | EndpointProvider): void {
+    const known = this.pool.all.find((one) => one.isOf(endpoint));
+    if (known === undefined) return;
+    if (this.pool.all.length === 1) {
+      throw new ConfigurationError("config_invalid", `removeEndpoint: ${known.name} is the only endpoint; add another one first.`);
+    }
+    this.pool.remove(known);
+  }
+
+  /**
+   * Every endpoint as this client knows it, without asking any.
+   * @example
+   * ```ts
+   * const spared = clara.serving.endpoints().filter(({ circuit }) => circuit === "open");
+   * ```
+   */
+  endpoints(): EndpointStatus[] {
+    return this.pool.all.map(({ name, circuit, load, turns, shelf }) => ({
+      endpoint: name,
+      circuit: circuit.state,
+      load,
+      runningAdapters: turns.running,
+      adapters: shelf.readyAdapters.map((id) => ({ id, proof: shelf.proofOf(id) })),
+      description: shelf.description,
+    }));
   }
 
   /**
@@ -151,7 +279,7 @@ export class ServingClient implements AsyncDisposable {
    * ```
    */
   async health({ signal }: CallOptions = {}): Promise<EndpointHealth[]> {
-    const health = await Promise.all(this.dispatcher.endpoints.map((endpoint) => this.healthOf(endpoint, signal)));
+    const health = await Promise.all(this.pool.all.map((endpoint) => this.healthOf(endpoint, signal)));
     if (signal?.aborted) throw new AbortedError("The call was aborted by its signal.", { cause: signal.reason });
     if (this.isClosed) throw new AbortedError("The serving client is closed.");
     return health;
@@ -166,6 +294,7 @@ export class ServingClient implements AsyncDisposable {
    */
   async close({ graceMs = 0 }: { graceMs?: number } = {}): Promise<void> {
     this.isClosed = true;
+    this.watch.stop();
     if (graceMs > 0 && this.scopes.size > 0) await this.idle(graceMs);
     for (const scope of [...this.scopes]) scope.abort(new AbortedError("The serving client was closed."));
     await this.transport.close();
@@ -179,6 +308,7 @@ export class ServingClient implements AsyncDisposable {
     const ms = this.options.timeouts[limit];
     const scope = new CallScope({ signal, limit: { ms, option: `timeouts.${limit}` }, onDispose: (one) => this.disposed(one) });
     this.scopes.add(scope);
+    this.watch.start();
     if (this.isClosed) scope.abort(new AbortedError("The serving client is closed."));
     return scope;
   }
@@ -205,6 +335,45 @@ export class ServingClient implements AsyncDisposable {
       return await work(scope);
     } catch (error) {
       throw scope.reason ?? asClaraError(error);
+    } finally {
+      scope.dispose();
+    }
+  }
+
+  private place(endpoint: string | EndpointProvider): Endpoint {
+    const provider = typeof endpoint === "string" ? fixedEndpoint(endpoint, this.options.token) : endpoint;
+    return new Endpoint(provider, this.connection, this.options);
+  }
+
+  private basesBeside(endpoint: Endpoint): ServedModel[] {
+    const others = this.pool.all.filter((one) => one !== endpoint);
+    return others.flatMap((one) => one.shelf.description?.models.filter(({ id }) => id === this.options.baseModel) ?? []);
+  }
+
+  /** What the health watch does: adapters that a restarted engine had shown are loaded and shown again before anybody asks for them. */
+  private async lookAt(endpoint: Endpoint): Promise<void> {
+    const { ok, error } = await this.healthOf(endpoint, undefined);
+    if (this.isClosed) return;
+    if (!ok) {
+      if (endpoint.circuit.state === "closed")
+        this.options.logger.warn({ endpoint: endpoint.name, error }, "an endpoint is ill and spared");
+      endpoint.circuit.failed();
+      endpoint.shelf.doubt();
+      return;
+    }
+    const shown = endpoint.shelf.readyAdapters;
+    const scope = this.scope(undefined);
+    try {
+      await this.dispatcher.probe(endpoint, scope, async (attempt) => {
+        endpoint.shelf.noteConnection();
+        for (const id of shown) await this.placement.ready(attempt, endpoint, id);
+        attempt.finish();
+      });
+    } catch (reason) {
+      this.options.logger.warn(
+        { endpoint: endpoint.name, error: asClaraError(reason).message },
+        "an endpoint did not show its adapters again",
+      );
     } finally {
       scope.dispose();
     }

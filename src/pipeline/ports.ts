@@ -78,7 +78,8 @@ export interface ServingPort {
     request: { prompt: string; adapterId?: string | null; temperature?: number; maxTokens?: number; route?: boolean; metadata?: Metadata },
     options?: CallOptions,
   ): Promise<Pick<GenerationResult, "text">>;
-  loadAdapter(adapter: { id: string; path: string }, options?: CallOptions): Promise<unknown>;
+  /** Loads it at every engine, which must show that it serves it, or at none. */
+  loadAdapter(adapter: { id: string; path: string; predecessorId?: string | null }, options?: CallOptions): Promise<unknown>;
   unloadAdapter(id: string, options?: CallOptions): Promise<unknown>;
 }
 

@@ -12,11 +12,22 @@ export interface CompletionBody {
   [field: string]: unknown;
 }
 
+/** A scripted answer as its tokens, with what is known of them. */
+export interface ScriptedTokens {
+  tokens: readonly string[];
+  /** One a token, nats. */
+  logprobs?: readonly number[];
+  /** One a token; sent in place of the text to who asks with `return_tokens_as_token_ids`. */
+  tokenIds?: readonly number[];
+  /** The likeliest tokens in the place of each, with their ids where `tokenIds` are given. */
+  top?: readonly (readonly { token: string; tokenId?: number; logprob: number }[])[];
+}
+
 /** An answer cut into the tokens that are streamed. */
-export interface TokenisedAnswer {
+export interface TokenisedAnswer extends ScriptedTokens {
   tokens: string[];
-  /** One a token, nats. Absent: no log-probabilities are sent. */
-  logprobs?: number[];
+  /** Tokens are named by their ids. */
+  namesIds: boolean;
   finishReason: "stop" | "length";
   promptTokens: number;
 }
@@ -32,11 +43,8 @@ export function wordsOf(text: string): string[] {
 }
 
 /** Applies `stop` and `max_tokens` to a scripted answer. */
-export function tokenise(
-  scripted: string | readonly string[] | { tokens: readonly string[]; logprobs?: readonly number[] },
-  body: CompletionBody,
-): TokenisedAnswer {
-  const given =
+export function tokenise(scripted: string | readonly string[] | ScriptedTokens, body: CompletionBody): TokenisedAnswer {
+  const given: ScriptedTokens =
     typeof scripted === "object" && "tokens" in scripted
       ? scripted
       : { tokens: typeof scripted === "string" ? wordsOf(scripted) : scripted };
@@ -58,7 +66,13 @@ export function tokenise(
     tokens.push(token);
     text += token;
   }
-  return { tokens, logprobs: given.logprobs?.slice(0, tokens.length), finishReason, promptTokens: wordsOf(promptOf(body)).length };
+  return {
+    ...given,
+    tokens,
+    namesIds: body.return_tokens_as_token_ids === true && given.tokenIds !== undefined,
+    finishReason,
+    promptTokens: wordsOf(promptOf(body)).length,
+  };
 }
 
 function firstStop(text: string, stops: readonly string[]): number | null {
@@ -131,11 +145,20 @@ export class CompletionWire {
   }
 
   private logprobs(start: number, end: number): object | null {
-    const { logprobs, tokens } = this.answer;
+    const { logprobs, tokens, tokenIds, top, namesIds } = this.answer;
     if (logprobs === undefined) return null;
     const slice = tokens.slice(start, end);
     const values = logprobs.slice(start, end);
     if (!this.chat) return { tokens: slice, token_logprobs: values, top_logprobs: slice.map(() => null), text_offset: slice.map(() => 0) };
-    return { content: slice.map((token, index) => ({ token, logprob: values[index], bytes: [...Buffer.from(token)], top_logprobs: [] })) };
+    const entry = (token: string, tokenId: number | undefined, logprob: number | undefined) => ({
+      token: namesIds ? `token_id:${tokenId}` : token,
+      logprob,
+      bytes: [...Buffer.from(token)],
+    });
+    const content = slice.map((token, index) => ({
+      ...entry(token, tokenIds?.[start + index], values[index]),
+      top_logprobs: (top?.[start + index] ?? []).map((other) => entry(other.token, other.tokenId, other.logprob)),
+    }));
+    return { content };
   }
 }

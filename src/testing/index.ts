@@ -1,6 +1,6 @@
 /** `clara-sdk/testing`: loopback stand-ins for the serving engine and the trainer, for tests without a model. */
 export type { StandInAdapter } from "./adapter-slots.js";
-export type { CompletionBody } from "./completion-wire.js";
+export type { CompletionBody, ScriptedTokens } from "./completion-wire.js";
 export type { StandInFault } from "./faults.js";
 export {
   type StandInAnswer,

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { AdapterSlots, type StandInAdapter } from "./adapter-slots.js";
-import { type CompletionBody, CompletionWire, promptOf, tokenise, wordsOf } from "./completion-wire.js";
+import { type CompletionBody, CompletionWire, promptOf, type ScriptedTokens, tokenise, wordsOf } from "./completion-wire.js";
 import { FaultPlan, failBeforeAnswer, failInStream, type StandInFault, writeSplit } from "./faults.js";
 import { type Exchange, errorReply, type RecordedRequest, type Reply, startStandInServer } from "./stand-in-server.js";
 
@@ -15,7 +15,7 @@ export interface StandInQuestion {
 }
 
 /** An answer: a text (streamed word by word), or its tokens, or tokens with their log-probabilities in nats. */
-export type StandInAnswer = string | readonly string[] | { tokens: readonly string[]; logprobs?: readonly number[] };
+export type StandInAnswer = string | readonly string[] | ScriptedTokens;
 
 /** Options of {@link startStandInEngine}. */
 export interface StandInEngineOptions {
@@ -47,6 +47,8 @@ export interface StandInEngine extends AsyncDisposable {
   readonly port: number;
   /** Every request so far, in order. */
   readonly requests: RecordedRequest[];
+  /** Those for an answer: chat and plain completions. */
+  readonly questions: RecordedRequest[];
   /** TCP connections that are open now. */
   readonly openConnections: number;
   /** Ids of the registered adapters. */
@@ -57,8 +59,8 @@ export interface StandInEngine extends AsyncDisposable {
   readonly adapterLoads: number;
   /** Replaces the faults; null heals. */
   setFault(fault: StandInFault | readonly StandInFault[] | null): void;
-  /** As a new process on the same port: connections are reset, adapters forgotten. */
-  restart(): void;
+  /** As a new process on the same port: connections are reset, adapters forgotten but for those that it is started with. */
+  restart(options?: { adapters?: readonly StandInAdapter[] }): void;
   close(): Promise<void>;
 }
 
@@ -77,7 +79,7 @@ export async function startStandInEngine(options: StandInEngineOptions = {}): Pr
   const baseModel = options.baseModel ?? "base";
   const slots = new AdapterSlots(options.slots ?? 4, options.loadTimeMs ?? 0);
   const faults = new FaultPlan(options.faults);
-  const context: EngineContext = { options, baseModel, slots };
+  const context: EngineContext = { options, baseModel, slots, startedAt: Date.now() / 1000 };
   const server = await startStandInServer((exchange) => handle(exchange, context, faults.take(exchange.recorded.path)), {
     port: options.port,
     refuseConnection: () => faults.takeConnection(),
@@ -86,6 +88,9 @@ export async function startStandInEngine(options: StandInEngineOptions = {}): Pr
     url: server.url,
     port: server.port,
     requests: server.requests,
+    get questions() {
+      return server.requests.filter(({ path }) => path === "/v1/chat/completions" || path === "/v1/completions");
+    },
     get openConnections() {
       return server.openConnections;
     },
@@ -99,8 +104,10 @@ export async function startStandInEngine(options: StandInEngineOptions = {}): Pr
       return slots.loads;
     },
     setFault: (fault) => faults.set(fault),
-    restart: () => {
+    restart: ({ adapters = [] } = {}) => {
       slots.clear();
+      for (const adapter of adapters) void slots.add(adapter);
+      context.startedAt = Date.now() / 1000;
       server.dropConnections();
     },
     close: () => server.close(),
@@ -114,6 +121,8 @@ interface EngineContext {
   options: StandInEngineOptions;
   baseModel: string;
   slots: AdapterSlots;
+  /** Seconds since 1970. */
+  startedAt: number;
 }
 
 async function handle(exchange: Exchange, context: EngineContext, fault: StandInFault | null): Promise<Reply | null> {
@@ -129,6 +138,8 @@ async function handle(exchange: Exchange, context: EngineContext, fault: StandIn
       return { status: 200 };
     case "GET /version":
       return { status: 200, body: { version: "0.0.0-stand-in" } };
+    case "GET /metrics":
+      return { status: 200, body: metrics(context) };
     case "GET /v1/models":
       return { status: 200, body: { object: "list", data: modelCards(context) } };
     case "POST /v1/load_lora_adapter":
@@ -141,6 +152,15 @@ async function handle(exchange: Exchange, context: EngineContext, fault: StandIn
     default:
       return { status: 404, body: { detail: "Not Found" } };
   }
+}
+
+/** The two series of vLLM's that a client learns from: the slots, and which start of the process this is. */
+function metrics({ slots, startedAt }: EngineContext): string {
+  return [
+    `vllm:lora_requests_info{max_lora="${slots.slots}",running_lora_adapters="",waiting_lora_adapters=""} ${startedAt}`,
+    `process_start_time_seconds ${startedAt}`,
+    "",
+  ].join("\n");
 }
 
 function modelCards({ baseModel, slots, options }: EngineContext): object[] {

@@ -34,7 +34,8 @@ describe("with two endpoints", () => {
     await Promise.all([first.close(), second.close()]);
   });
 
-  const counts = () => [first, second].map((engine) => engine.requests.filter((request) => request.path === "/v1/chat/completions").length);
+  const counts = () =>
+    [first, second].map((engine) => engine.questions.filter((request) => request.path === "/v1/chat/completions").length);
 
   it("healthy ones take turns", async () => {
     for (let turn = 0; turn < 6; turn += 1) await serving.generate({ prompt: "?" });

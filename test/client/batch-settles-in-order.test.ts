@@ -53,7 +53,7 @@ describe("a batch", () => {
       "ok",
       ...Array(4).fill("aborted"),
     ]);
-    expect(engine.requests.length).toBeLessThanOrEqual(3);
+    expect(engine.questions.length).toBeLessThanOrEqual(3);
   });
 
   it("of nothing is nothing, and a wrong concurrency is refused", async () => {
@@ -69,7 +69,7 @@ describe("an endpoint at its limit", () => {
     const controller = new AbortController();
     const held = [1, 2, 3].map((index) => serving.generate({ prompt: `${index}` }, { signal: controller.signal }));
     for (const one of held) one.catch(() => undefined);
-    await vi.waitFor(() => expect(engine.requests.length).toBe(2));
+    await vi.waitFor(() => expect(engine.questions.length).toBe(2));
     const error = await serving.generate({ prompt: "4" }).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(OverloadedError);
     expect(error).toMatchObject({ code: "overloaded", isRetryable: true });
@@ -78,7 +78,7 @@ describe("an endpoint at its limit", () => {
     controller.abort();
     await Promise.allSettled(held);
     expect((await serving.generate({ prompt: "5" })).text).toBe("base: 5");
-    expect(engine.requests.length).toBe(3);
+    expect(engine.questions.length).toBe(3);
   });
 
   it("holds a stream's place until its end", async () => {
@@ -89,9 +89,9 @@ describe("an endpoint at its limit", () => {
     const second = serving.generate({ prompt: "2" });
     await chunks.next();
     await chunks.next();
-    expect(engine.requests.length).toBe(1);
+    expect(engine.questions.length).toBe(1);
     expect((await chunks.next()).done).toBe(true);
     await second;
-    expect(engine.requests.length).toBe(2);
+    expect(engine.questions.length).toBe(2);
   });
 });

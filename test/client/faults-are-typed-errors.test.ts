@@ -75,7 +75,7 @@ describe("a fault of the engine", () => {
     expect(await failureOf(stream.result)).toBe(error);
     expect(text).toBe(before);
     // a peer that never reads cannot see that we left
-    if (fault.kind !== "half-open") await vi.waitFor(() => expect(engine.requests[0]?.state).not.toBe("open"));
+    if (fault.kind !== "half-open") await vi.waitFor(() => expect(engine.questions[0]?.state).not.toBe("open"));
   });
 
   const whole: [string, StandInFault, Partial<ClaraError>][] = [
@@ -101,7 +101,7 @@ describe("a fault of the engine", () => {
       code: "request_timeout",
       message: expect.stringContaining("totalMs"),
     });
-    await vi.waitFor(() => expect(engine.requests[0]?.state).toBe("aborted"));
+    await vi.waitFor(() => expect(engine.questions[0]?.state).toBe("aborted"));
   });
 
   it("does not time a slow reader out", async () => {

@@ -109,13 +109,13 @@ describe("a generation", () => {
   it("passes sampling settings on, and its documented defaults where there are none", async () => {
     await serving.generate({ prompt: "a", route: false, maxTokens: 3, temperature: 0, topP: 0.5, stop: ["x"], seed: 7 });
     await serving.generate({ prompt: "a", route: false });
-    const bodies = engine.requests.filter((request) => request.path === "/v1/chat/completions").map((request) => request.body);
+    const bodies = engine.questions.filter((request) => request.path === "/v1/chat/completions").map((request) => request.body);
     expect(bodies[0]).toMatchObject({ model: "base", max_tokens: 3, temperature: 0, top_p: 0.5, stop: ["x"], seed: 7 });
     expect(bodies[1]).toEqual({ model: "base", messages: [{ role: "user", content: "a" }], max_tokens: 256, temperature: 0.7 });
   });
 
   it("refuses a wrong request by its field, before anything is sent", async () => {
-    const before = engine.requests.length;
+    const before = engine.questions.length;
     await expect(serving.generate({ prompt: "a", temperature: 9 })).rejects.toMatchObject({
       code: "input_invalid",
       details: { field: "temperature" },
@@ -124,7 +124,7 @@ describe("a generation", () => {
       code: "input_invalid",
     });
     await expect(serving.stream({ prompt: "" }).result).rejects.toMatchObject({ code: "input_invalid", details: { field: "prompt" } });
-    expect(engine.requests.length).toBe(before);
+    expect(engine.questions.length).toBe(before);
   });
 
   it("names the models that are served where the base model is unknown", async () => {

@@ -53,7 +53,9 @@ describe("the options of the serving client", () => {
       for await (const _chunk of stream) setImmediate(() => controller.abort());
     })();
     await expect(reading).rejects.toMatchObject({ code: "aborted" });
-    expect(urls).toEqual(["/v1/load_lora_adapter", ...Array(3).fill("/v1/chat/completions")].map((path) => engine.url + path));
+    const introduction = ["/v1/models", "/version", "/metrics"];
+    const calls = ["/v1/load_lora_adapter", ...Array(3).fill("/v1/chat/completions")];
+    expect(urls).toEqual([...introduction, ...calls].map((path) => engine.url + path));
   });
 
   it("send the token, and a refused one is named", async () => {

@@ -16,12 +16,12 @@ describe("a retry", () => {
     await engine.close();
   });
 
-  const gapMs = (index: number) => engine.requests[index]!.receivedAt - engine.requests[index - 1]!.receivedAt;
+  const gapMs = (index: number) => engine.questions[index]!.receivedAt - engine.questions[index - 1]!.receivedAt;
 
   it("waits the seconds that a 429 asks for", async () => {
     engine.setFault({ kind: "status", status: 429, retryAfter: "1", times: 1 });
     expect((await serving.generate({ prompt: "?" })).text).toBe("well");
-    expect(engine.requests.length).toBe(2);
+    expect(engine.questions.length).toBe(2);
     expect(gapMs(1)).toBeGreaterThanOrEqual(990);
   });
 
@@ -37,7 +37,7 @@ describe("a retry", () => {
     const error = await serving.generate({ prompt: "?" }).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(OverloadedError);
     expect(error).toMatchObject({ code: "rate_limited", isRetryable: true, retryAfterMs: 120_000 });
-    expect(engine.requests.length).toBe(1);
+    expect(engine.questions.length).toBe(1);
   });
 
   it.each([
@@ -50,18 +50,18 @@ describe("a retry", () => {
   ] as const)("follows %s, with growing pauses, as often as the options say", async (_name, fault) => {
     engine.setFault({ ...fault, times: 2 });
     expect((await serving.stream({ prompt: "?" }).result).text).toBe("well");
-    expect(engine.requests.length).toBe(3);
+    expect(engine.questions.length).toBe(3);
     expect(gapMs(1)).toBeGreaterThanOrEqual(9);
     expect(gapMs(2)).toBeGreaterThanOrEqual(19);
     engine.setFault(fault);
     await expect(serving.stream({ prompt: "?" }).result).rejects.toMatchObject({ code: "engine_unavailable" });
-    expect(engine.requests.length).toBe(6);
+    expect(engine.questions.length).toBe(6);
   });
 
   it.each([400, 401, 404, 422, 500, 501])("does not follow %i", async (status) => {
     engine.setFault({ kind: "status", status });
     await expect(serving.generate({ prompt: "?" })).rejects.toMatchObject({ code: "engine_error", details: { status } });
-    expect(engine.requests.length).toBe(1);
+    expect(engine.questions.length).toBe(1);
   });
 
   it("never happens after the first text was given out, neither there nor elsewhere", async () => {
@@ -74,7 +74,7 @@ describe("a retry", () => {
     })();
     await expect(reading).rejects.toMatchObject({ code: "engine_unavailable" });
     expect(given).toBe("one");
-    expect([first.requests.length, engine.requests.length]).toEqual([1, 0]);
+    expect([first.questions.length, engine.questions.length]).toEqual([1, 0]);
   });
 
   it("ends with the caller's signal while it pauses", async () => {
@@ -82,10 +82,10 @@ describe("a retry", () => {
     const controller = new AbortController();
     const reply = serving.generate({ prompt: "?" }, { signal: controller.signal });
     const settled = expect(reply).rejects.toMatchObject({ code: "aborted" });
-    while (engine.requests[0]?.state !== "finished") await new Promise(setImmediate);
+    while (engine.questions[0]?.state !== "finished") await new Promise(setImmediate);
     controller.abort();
     await settled;
-    expect(engine.requests.length).toBe(1);
+    expect(engine.questions.length).toBe(1);
   });
 
   it("can be switched off", async () => {

@@ -9,7 +9,8 @@ const TEXT = "x".repeat(4_000);
 
 it("a reader who waits stops the engine's stream, and gets all of it later", async () => {
   let written = 0;
-  const server = createServer(async (_request, response) => {
+  const server = createServer(async (request, response) => {
+    if (request.method === "GET") return void response.writeHead(404).end();
     response.writeHead(200, { "content-type": "text/event-stream" });
     for (; written < EVENTS; written += 1) {
       const finish_reason = written === EVENTS - 1 ? "stop" : null;

@@ -23,7 +23,7 @@ DIALOGS_AT_ONCE = 384
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m recipes.tiny_base", description=__doc__)
     parser.add_argument("--out", required=True, help="folder of the finished base")
-    parser.add_argument("--seconds", type=float, default=480, help="wall time of the training")
+    parser.add_argument("--total-tokens", type=int, default=2_500_000, help="length of the training, padding included")
     parser.add_argument("--init", default="", help="go on from this base with its tokenizer, without the early mixture")
     parser.add_argument("--words", default="", help="word list, one a line (Debian's wamerican); default: the words of Python's manual")
     parser.add_argument("--exclude", default="", help="file of words that must not be drawn, so that test domains stay unseen")
@@ -32,7 +32,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--feed-forward", type=int, default=512)
     parser.add_argument("--head-dim", type=int, default=32)
     parser.add_argument("--vocabulary", type=int, default=1536)
-    parser.add_argument("--tokens", type=int, default=2560, help="tokens per step, padding included")
+    parser.add_argument("--step-tokens", type=int, default=2560, help="tokens per step, padding included")
     parser.add_argument("--lr", type=float, default=2e-3, help="AdamW: embedding and norms")
     parser.add_argument("--muon-lr", type=float, default=0.02, help="Muon: matrices")
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=has_bf16(), help="autocast; a loss on CPUs without bf16 units (default: where they are)")
@@ -129,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def pretrain(options: argparse.Namespace, model: Qwen3ForCausalLM, curriculum: Curriculum, tokenizer: PreTrainedTokenizerFast) -> tuple[float, int, int]:
-    """Train for `--seconds`; returns the mean loss of the last 50 steps, steps and tokens."""
+    """Train on `--total-tokens`; returns the mean loss of the last 50 steps, steps and tokens."""
     matrices = [weight for name, weight in model.named_parameters() if weight.ndim == 2 and "embed" not in name]
     rest = [weight for name, weight in model.named_parameters() if weight.ndim != 2 or "embed" in name]
     optimizers = [
@@ -139,7 +139,7 @@ def pretrain(options: argparse.Namespace, model: Qwen3ForCausalLM, curriculum: C
     rates = [options.lr, options.muon_lr]
     begin = time.monotonic()
     done = 0.0
-    source = batches(curriculum, tokenizer, random.Random(options.seed + 2), lambda: EARLY_MIXTURE if done < EARLY_SHARE and not options.init else MIXTURE, options.tokens)
+    source = batches(curriculum, tokenizer, random.Random(options.seed + 2), lambda: EARLY_MIXTURE if done < EARLY_SHARE and not options.init else MIXTURE, options.step_tokens)
     losses: list[float] = []
     tokens = 0
     model.train()
@@ -160,7 +160,7 @@ def pretrain(options: argparse.Namespace, model: Qwen3ForCausalLM, curriculum: C
             optimizer.zero_grad(set_to_none=True)
         losses.append(loss.item())
         tokens += inputs.numel()
-        done = (time.monotonic() - begin) / options.seconds
+        done = tokens / options.total_tokens
         if len(losses) % 50 == 0:
             print(f"step {len(losses)}: loss {sum(losses[-50:]) / 50:.3f}, {tokens / (time.monotonic() - begin):,.0f} tokens/s", flush=True)
     recent = losses[-50:]

@@ -1,32 +1,34 @@
 import { setTimeout as delay } from "node:timers/promises";
 import pRetry, { type RetryContext } from "p-retry";
+import { ClaraError } from "../../errors.js";
 import type { Logger } from "../../types/common.js";
 import { Attempt } from "../http/attempt.js";
 import { AttemptError } from "../http/attempt-error.js";
 import type { CallScope } from "../http/call-scope.js";
-import type { ServingRetries } from "../options.js";
+import type { ServingHedging, ServingRetries } from "../options.js";
 import type { Endpoint } from "./endpoint.js";
+import type { EndpointPool } from "./endpoint-pool.js";
 
 /** What is done at one endpoint. It calls `attempt.finish()` when it is through, unless it fails. */
-export type Work<Result> = (attempt: Attempt) => Promise<Result>;
+export type Work<Result> = (attempt: Attempt, endpoint: Endpoint) => Promise<Result>;
 
-/** Brings a call to an endpoint: healthy ones in turn, another one at once where one fails, then again after a pause. */
+/** Brings a call to an endpoint: the best one, another one at once where that fails, then again after a pause. */
 export class Dispatcher {
-  private turn = -1;
-
-  readonly endpoints: readonly Endpoint[];
+  readonly pool: EndpointPool;
   private readonly retries: ServingRetries;
+  private readonly hedging: ServingHedging | false;
   private readonly logger: Logger;
 
-  constructor(endpoints: readonly Endpoint[], retries: ServingRetries, logger: Logger) {
-    this.endpoints = endpoints;
-    this.retries = retries;
-    this.logger = logger;
+  constructor(pool: EndpointPool, options: { retries: ServingRetries; hedging: ServingHedging | false; logger: Logger }) {
+    this.pool = pool;
+    this.retries = options.retries;
+    this.hedging = options.hedging;
+    this.logger = options.logger;
   }
 
   /** Runs `work` at whichever endpoint answers, in one of its slots; rejects with `AttemptError` or the scope's reason. */
-  run<Result>(scope: CallScope, work: Work<Result>): Promise<Result> {
-    return this.retried(scope, () => this.overEndpoints(scope, work));
+  run<Result>(scope: CallScope, adapterId: string | null, work: Work<Result>): Promise<Result> {
+    return this.retried(scope, () => this.overEndpoints(scope, adapterId, work));
   }
 
   /** Runs `work` at one endpoint, beside its slots: adapters must come and go also where questions wait in line. */
@@ -35,8 +37,13 @@ export class Dispatcher {
   }
 
   /** Runs `work` at one endpoint, beside its slots, without retries. */
-  probe<Result>(endpoint: Endpoint, scope: CallScope, work: Work<Result>): Promise<Result> {
-    return this.attempt(endpoint, scope, () => undefined, work);
+  async probe<Result>(endpoint: Endpoint, scope: CallScope, work: Work<Result>): Promise<Result> {
+    try {
+      return await this.attempt(endpoint, scope, () => undefined, work);
+    } catch (error) {
+      if (error instanceof AttemptError && error.error.code === "engine_unavailable") endpoint.shelf.doubt();
+      throw error;
+    }
   }
 
   private retried<Result>(scope: CallScope, task: () => Promise<Result>): Promise<Result> {
@@ -52,12 +59,19 @@ export class Dispatcher {
     });
   }
 
-  private async attempt<Result>(endpoint: Endpoint, scope: CallScope, release: () => void, work: Work<Result>): Promise<Result> {
+  private async attempt<Result>(
+    endpoint: Endpoint,
+    scope: CallScope,
+    release: () => void,
+    work: Work<Result>,
+    onStart: (attempt: Attempt) => void = () => undefined,
+  ): Promise<Result> {
     let attempt: Attempt | null = null;
     try {
       const startedAt = performance.now();
       attempt = new Attempt(scope, await endpoint.connect(scope), release);
-      const result = await work(attempt);
+      onStart(attempt);
+      const result = await work(attempt, endpoint);
       endpoint.succeeded(performance.now() - startedAt);
       return result;
     } catch (error) {
@@ -68,33 +82,92 @@ export class Dispatcher {
     }
   }
 
-  private async overEndpoints<Result>(scope: CallScope, work: Work<Result>): Promise<Result> {
+  private async overEndpoints<Result>(scope: CallScope, adapterId: string | null, work: Work<Result>): Promise<Result> {
+    const order = this.pool.inOrder(adapterId);
+    if (this.hedging !== false && order.length > 1) return this.hedged(scope, adapterId, order, work, this.hedging.afterMs);
+    return this.inTurn(scope, adapterId, order, work);
+  }
+
+  /** One endpoint after the other, until one answers. */
+  private async inTurn<Result>(
+    scope: CallScope,
+    adapterId: string | null,
+    order: Iterable<Endpoint>,
+    work: Work<Result>,
+    onStart?: (attempt: Attempt) => void,
+  ): Promise<Result> {
     let failure: AttemptError | null = null;
-    for (const endpoint of this.inTurn()) {
+    for (const endpoint of order) {
       try {
-        return await this.attempt(endpoint, scope, await endpoint.acquire(scope), work);
+        const release = await endpoint.acquire(scope, adapterId);
+        endpoint.circuit.began();
+        return await this.attempt(endpoint, scope, release, work, onStart);
       } catch (error) {
-        if (!(error instanceof AttemptError) || !error.options.failover) throw error;
         this.note(endpoint, error);
+        if (!(error instanceof AttemptError) || !error.options.failover) throw error;
         failure = failure === null || error.options.retry || !failure.options.retry ? error : failure;
       }
     }
-    throw failure;
+    throw failure ?? lostRace();
   }
 
-  /** Every endpoint once, starting at the next one's turn; those that failed lately come last. */
-  private inTurn(): readonly Endpoint[] {
-    const { endpoints } = this;
-    if (endpoints.length === 1) return endpoints;
-    this.turn = (this.turn + 1) % endpoints.length;
-    const rotated = [...endpoints.slice(this.turn), ...endpoints.slice(0, this.turn)];
-    return [...rotated.filter((endpoint) => !endpoint.isResting), ...rotated.filter((endpoint) => endpoint.isResting)];
+  /**
+   * Two lines over the same endpoints: the second begins where the first has given nothing after a while. The first text wins, and the
+   * other line is ended. An endpoint that one line has tried the other does not try.
+   */
+  private async hedged<Result>(
+    scope: CallScope,
+    adapterId: string | null,
+    order: readonly Endpoint[],
+    work: Work<Result>,
+    afterMs: number,
+  ): Promise<Result> {
+    const untried = order.values();
+    const attempts = new Map<Attempt, number>();
+    let winner: number | null = null;
+    const line = (number: number) => {
+      const first: Work<Result> = async (attempt, endpoint) => {
+        const result = await work(attempt, endpoint);
+        if (winner !== null && winner !== number) throw lostRace();
+        winner = number;
+        for (const [other, its] of attempts) if (its !== number) other.abort(lostRace());
+        return result;
+      };
+      return this.inTurn(scope, adapterId, untried, first, (attempt) => attempts.set(attempt, number));
+    };
+    const first = line(1);
+    const timer = new AbortController();
+    const isSlow = await Promise.race([
+      first.then(
+        () => false,
+        () => false,
+      ),
+      delay(afterMs, true, { signal: AbortSignal.any([timer.signal, scope.signal]) }).catch(() => false),
+    ]);
+    timer.abort();
+    if (!isSlow) return first;
+    this.logger.debug({ afterMs }, "no text yet: a second endpoint is asked");
+    try {
+      return await Promise.any([first, line(2)]);
+    } catch (error) {
+      scope.throwIfOver();
+      throw (error as AggregateError).errors.find((one) => one instanceof AttemptError) ?? error;
+    }
   }
 
-  private note(endpoint: Endpoint, { error, options }: AttemptError): void {
-    if (error.code === "rate_limited") endpoint.rest(options.retryAfterMs ?? this.retries.minDelayMs);
-    else if (error.code !== "overloaded") endpoint.failed();
-    this.logger.debug({ endpoint: endpoint.name, code: error.code }, "an endpoint failed");
+  private note(endpoint: Endpoint, error: unknown): void {
+    if (!(error instanceof AttemptError) || !error.options.failover) {
+      endpoint.circuit.abandoned();
+      return;
+    }
+    const { code } = error.error;
+    if (code === "rate_limited") endpoint.circuit.rest(error.options.retryAfterMs ?? this.retries.minDelayMs);
+    else if (code === "overloaded") endpoint.circuit.abandoned();
+    else {
+      endpoint.circuit.failed();
+      endpoint.shelf.doubt();
+    }
+    this.logger.debug({ endpoint: endpoint.name, code }, "an endpoint failed");
   }
 
   /** Waits for what `retry-after` asks beyond the pause that follows anyhow. */
@@ -107,4 +180,9 @@ export class Dispatcher {
     if (retryAfterMs <= retryDelay) return;
     await delay(retryAfterMs - retryDelay, undefined, { signal: scope.signal }).catch(() => scope.throwIfOver());
   }
+}
+
+/** Of a hedged call the line that another has overtaken, or that found no endpoint left. */
+function lostRace(): AttemptError {
+  return new AttemptError(new ClaraError("internal", "Another endpoint answered first."), { failover: false, retry: false });
 }

@@ -4,16 +4,16 @@ import type { Endpoint as Address, EndpointProvider } from "../../types/common.j
 import { AttemptError } from "../http/attempt-error.js";
 import type { CallScope } from "../http/call-scope.js";
 import { Connection, type ConnectionSettings } from "../http/connection.js";
+import { AdapterShelf } from "./adapter-shelf.js";
+import { AdapterTurns } from "./adapter-turns.js";
+import { Circuit } from "./circuit.js";
 
-/** First rest of an endpoint that failed, milliseconds; doubled with each failure in a row. */
-const FIRST_REST_MS = 500;
-const LONGEST_REST_MS = 30_000;
-
-/** One place where the model is served: its address, its limit, and how it has done lately. */
+/** One place where the model is served: its address, its limits, its adapters, and how it has done lately. */
 export class Endpoint {
+  readonly circuit = new Circuit();
+  readonly turns = new AdapterTurns();
+  readonly shelf = new AdapterShelf();
   private readonly queue: PQueue;
-  private failuresInARow = 0;
-  private restsUntil = 0;
   private meanMs = 1_000;
   private known: { address: Address; connection: Connection } | null = null;
 
@@ -33,8 +33,19 @@ export class Endpoint {
     return this.known?.connection.url ?? this.provider.name;
   }
 
-  get isResting(): boolean {
-    return this.restsUntil > performance.now();
+  /** True once it was reached, so that asking how it is starts nothing. */
+  get isKnown(): boolean {
+    return this.known !== null;
+  }
+
+  /** Calls that run and wait. */
+  get load(): number {
+    return this.queue.pending + this.queue.size + this.turns.waiting;
+  }
+
+  /** True where this provider is the one of the URL or of the object. */
+  isOf(place: string | EndpointProvider): boolean {
+    return typeof place === "string" ? this.name === baseUrl(place) : this.provider === place;
   }
 
   /** Asks the provider where it listens now. */
@@ -51,21 +62,43 @@ export class Endpoint {
     if (known !== null && known.address.url === address.url && known.address.token === address.token) return known.connection;
     const connection = new Connection(baseUrl(address.url), address.token, this.settings);
     this.known = { address, connection };
+    this.shelf.doubt();
     return connection;
   }
 
-  /** Waits for one of the endpoint's slots; call the function that it gives to free it. */
-  async acquire(scope: CallScope): Promise<() => void> {
+  /** Waits for the adapter's turn and for one of the endpoint's slots; call the function that it gives to free both. */
+  async acquire(scope: CallScope, adapterId: string | null): Promise<() => void> {
     const { maxConcurrency, maxWaiting } = this.limits;
-    const isFull = this.queue.pending >= maxConcurrency && this.queue.size >= maxWaiting;
-    if (isFull) {
-      const retryAfterMs = Math.ceil((this.meanMs * (this.queue.size + 1)) / maxConcurrency);
-      const message = `${this.queue.pending} requests run and ${this.queue.size} wait at ${this.name} (maxConcurrency, maxWaiting).`;
+    const waiting = this.queue.size + this.turns.waiting;
+    const isFull = this.queue.pending >= maxConcurrency || this.turns.waiting > 0;
+    if (isFull && waiting >= maxWaiting) {
+      const retryAfterMs = Math.ceil((this.meanMs * (waiting + 1)) / maxConcurrency);
+      const message = `${this.queue.pending} requests run and ${waiting} wait at ${this.name} (maxConcurrency, maxWaiting).`;
       throw new AttemptError(new OverloadedError("overloaded", message, retryAfterMs, { details: { endpoint: this.name } }), {
         failover: true,
         retry: false,
       });
     }
+    const endTurn = adapterId === null ? () => undefined : await this.turns.enter(adapterId, scope);
+    try {
+      const freeSlot = await this.slot(scope);
+      return () => {
+        freeSlot();
+        endTurn();
+      };
+    } catch (error) {
+      endTurn();
+      throw error;
+    }
+  }
+
+  /** A call succeeded, and took so long. */
+  succeeded(latencyMs: number): void {
+    this.circuit.succeeded();
+    this.meanMs += (latencyMs - this.meanMs) / 8;
+  }
+
+  private async slot(scope: CallScope): Promise<() => void> {
     let release: () => void = () => undefined;
     const done = new Promise<void>((resolve) => {
       release = resolve;
@@ -79,22 +112,6 @@ export class Endpoint {
       this.queue.add(hold, { signal: scope.signal }).catch(() => reject(scope.reason));
     });
     return release;
-  }
-
-  succeeded(latencyMs: number): void {
-    this.failuresInARow = 0;
-    this.restsUntil = 0;
-    this.meanMs += (latencyMs - this.meanMs) / 8;
-  }
-
-  /** Others are preferred for a while. */
-  failed(): void {
-    this.failuresInARow += 1;
-    this.rest(Math.min(LONGEST_REST_MS, FIRST_REST_MS * 2 ** (this.failuresInARow - 1)));
-  }
-
-  rest(durationMs: number): void {
-    this.restsUntil = performance.now() + durationMs;
   }
 
   private unresolved(error: unknown): ClaraError {

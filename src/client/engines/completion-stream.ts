@@ -61,6 +61,12 @@ export class CompletionStream {
     return texts;
   }
 
+  /** Lets the rest go; nothing of it is wanted. */
+  drop(): void {
+    this.texts = [];
+    this.body.destroy();
+  }
+
   /** Reads until a text, the end or an error has arrived. */
   async fill(firstTokenMs: number | null, idleMs: number): Promise<void> {
     if (firstTokenMs !== null) this.attempt.enter("first token", firstTokenMs);

@@ -5,7 +5,8 @@ import { AttemptError } from "../http/attempt-error.js";
 import { invalidResponse, readComplaint, statusError } from "../http/engine-errors.js";
 import { CompletionStream } from "./completion-stream.js";
 import { type CompletionEvent, NotACompletion, readCompletion } from "./completion-wire.js";
-import type { Engine, EngineQuestion, ServedModel } from "./engine.js";
+import type { Engine, EngineDescription, EngineQuestion, ScoredAnswer, ServedModel } from "./engine.js";
+import { readScoredAnswer } from "./scored-answer.js";
 
 /** What an engine of this family is told about time and size. */
 export interface OpenAiEngineSettings {
@@ -14,9 +15,23 @@ export interface OpenAiEngineSettings {
   maxEventBytes: number;
 }
 
-const ModelList = z.object({
-  data: z.array(z.object({ id: z.string(), root: z.string().nullish(), parent: z.string().nullish() })),
+/** Likeliest tokens that are asked for in the place of each token. */
+const TOP_TOKENS = 5;
+
+/** A model's card; the last five fields are the bundled runtime's own. */
+const ModelCard = z.object({
+  id: z.string(),
+  root: z.string().nullish(),
+  parent: z.string().nullish(),
+  max_model_len: z.number().nullish(),
+  sha256: z.string().nullish(),
+  max_lora_rank: z.number().nullish(),
+  max_adapters: z.number().nullish(),
+  instance: z.string().nullish(),
+  version: z.string().nullish(),
 });
+type ModelCard = z.infer<typeof ModelCard>;
+const ModelList = z.object({ data: z.array(ModelCard) });
 
 /** Any server with OpenAI's `/v1/chat/completions` and `/v1/models`; adapters are model names that it serves already. */
 export class OpenAiEngine implements Engine {
@@ -27,15 +42,8 @@ export class OpenAiEngine implements Engine {
   }
 
   async complete(attempt: Attempt, question: EngineQuestion): Promise<CompletionEvent> {
-    const { connection } = attempt;
-    const body = await connection.json(attempt, "POST", "/v1/chat/completions", bodyOf(question));
-    try {
-      return readCompletion(body);
-    } catch (error) {
-      if (!(error instanceof NotACompletion)) throw error;
-      if (error.complaint === undefined) throw invalidResponse(connection.url, error.message);
-      throw statusError(connection.url, { status: 500, retryAfter: null }, readComplaint(JSON.stringify(body)));
-    }
+    const body = await attempt.connection.json(attempt, "POST", "/v1/chat/completions", bodyOf(question));
+    return this.checked(attempt, body, readCompletion);
   }
 
   async stream(attempt: Attempt, question: EngineQuestion): Promise<CompletionStream> {
@@ -51,10 +59,22 @@ export class OpenAiEngine implements Engine {
     return new CompletionStream(attempt, response.body, this.settings.maxEventBytes);
   }
 
+  async score(attempt: Attempt, question: Pick<EngineQuestion, "model" | "messages" | "maxTokens">): Promise<ScoredAnswer> {
+    const body = {
+      ...bodyOf({ ...question, temperature: 0 }),
+      logprobs: true,
+      top_logprobs: TOP_TOKENS,
+      ...this.scoringFields(),
+    };
+    return this.checked(attempt, await attempt.connection.json(attempt, "POST", "/v1/chat/completions", body), readScoredAnswer);
+  }
+
+  async describe(attempt: Attempt): Promise<EngineDescription> {
+    return descriptionOf(await this.cards(attempt), this.settings.baseModel, (card) => this.servedModel(card));
+  }
+
   async models(attempt: Attempt): Promise<ServedModel[]> {
-    const parsed = ModelList.safeParse(await attempt.connection.json(attempt, "GET", "/v1/models"));
-    if (!parsed.success) throw invalidResponse(attempt.connection.url, "/v1/models is not a list of models", parsed.error);
-    return parsed.data.data.map(({ id, root, parent }) => ({ id, path: root ?? null, isAdapter: this.isAdapter(id, parent ?? null) }));
+    return (await this.cards(attempt)).map((card) => this.servedModel(card));
   }
 
   async loadAdapter(attempt: Attempt, { id }: { id: string; path: string }): Promise<"loaded" | "already_loaded"> {
@@ -73,6 +93,11 @@ export class OpenAiEngine implements Engine {
     await attempt.connection.json(attempt, "GET", "/v1/models");
   }
 
+  /** More fields of a request for log-probabilities; a strict server refuses what it does not know. */
+  protected scoringFields(): object {
+    return {};
+  }
+
   protected isAdapter(id: string, parent: string | null): boolean {
     return parent !== null || id !== this.settings.baseModel;
   }
@@ -82,6 +107,39 @@ export class OpenAiEngine implements Engine {
     const error = new ConfigurationError("capability_missing", `The engine at ${url}: ${what}.`, { details: { endpoint: url } });
     return new AttemptError(error, { failover: false, retry: false });
   }
+
+  protected async cards(attempt: Attempt): Promise<ModelCard[]> {
+    const parsed = ModelList.safeParse(await attempt.connection.json(attempt, "GET", "/v1/models"));
+    if (!parsed.success) throw invalidResponse(attempt.connection.url, "/v1/models is not a list of models", parsed.error);
+    return parsed.data.data;
+  }
+
+  private servedModel({ id, root, parent, sha256 }: ModelCard): ServedModel {
+    return { id, path: root ?? null, isAdapter: this.isAdapter(id, parent ?? null), sha256: sha256 ?? null };
+  }
+
+  private checked<Result>(attempt: Attempt, body: unknown, read: (body: unknown) => Result): Result {
+    const { url } = attempt.connection;
+    try {
+      return read(body);
+    } catch (error) {
+      if (!(error instanceof NotACompletion)) throw error;
+      if (error.complaint === undefined) throw invalidResponse(url, error.message);
+      throw statusError(url, { status: 500, retryAfter: null }, readComplaint(JSON.stringify(body)));
+    }
+  }
+}
+
+function descriptionOf(cards: readonly ModelCard[], baseModel: string, modelOf: (card: ModelCard) => ServedModel): EngineDescription {
+  const base = cards.find(({ id }) => id === baseModel);
+  return {
+    version: base?.version ?? null,
+    models: cards.map(modelOf),
+    maxModelLength: base?.max_model_len ?? null,
+    maxLoraRank: base?.max_lora_rank ?? null,
+    adapterSlots: base?.max_adapters ?? null,
+    instance: base?.instance ?? null,
+  };
 }
 
 function bodyOf({ model, messages, maxTokens, temperature, topP, stop, seed }: EngineQuestion): object {

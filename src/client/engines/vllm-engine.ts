@@ -1,6 +1,8 @@
+import { z } from "zod";
 import { ConflictError, ValidationError } from "../../errors.js";
 import type { Attempt } from "../http/attempt.js";
 import { AttemptError } from "../http/attempt-error.js";
+import type { EngineDescription } from "./engine.js";
 import { OpenAiEngine } from "./openai-engine.js";
 
 /**
@@ -36,10 +38,28 @@ export class VllmEngine extends OpenAiEngine {
     }
   }
 
+  /** The bundled runtime says everything on its base model's card, vLLM some of it by its version and its metrics. */
+  override async describe(attempt: Attempt): Promise<EngineDescription> {
+    const described = await super.describe(attempt);
+    if (described.instance !== null) return described;
+    const version = Version.safeParse(await optional(attempt.connection.json(attempt, "GET", "/version")));
+    const metrics = (await optional(attempt.connection.text(attempt, "/metrics"))) ?? "";
+    return {
+      ...described,
+      version: version.success ? version.data.version : null,
+      adapterSlots: numberOf(/^vllm:lora_requests_info\{[^}]*max_lora="(\d+)"/m.exec(metrics)?.[1]),
+      instance: /^process_start_time_seconds (\S+)/m.exec(metrics)?.[1] ?? null,
+    };
+  }
+
   /** vLLM's health says whether its engine lives; the runtime's also answers while the model is still loading, its model list only after. */
   override async ping(attempt: Attempt): Promise<void> {
     await attempt.connection.send(attempt, "GET", "/health");
     await super.ping(attempt);
+  }
+
+  protected override scoringFields(): object {
+    return { return_tokens_as_token_ids: true };
   }
 
   protected override isAdapter(_id: string, parent: string | null): boolean {
@@ -71,6 +91,23 @@ export class VllmEngine extends OpenAiEngine {
     const error = new ValidationError(code, message, { cause: cause.error, details: { id, path, endpoint: url } });
     return new AttemptError(error, { failover: false, retry: false });
   }
+}
+
+const Version = z.object({ version: z.string() });
+
+/** What an engine need not have: an answer that is an error means that it does not say. */
+async function optional<Value>(asking: Promise<Value>): Promise<Value | null> {
+  try {
+    return await asking;
+  } catch (error) {
+    if (typeof statusOf(error) === "number" || (error instanceof AttemptError && error.error.code === "engine_response_invalid"))
+      return null;
+    throw error;
+  }
+}
+
+function numberOf(digits: string | undefined): number | null {
+  return digits === undefined ? null : Number(digits);
 }
 
 /** An engine may say the absolute folder of a path that was given relative to its root. */

@@ -3,6 +3,8 @@ import type { Logger } from "../../types/common.js";
 import type { GenerationRequest, GenerationResult } from "../../types/generation.js";
 import type { AdapterPlacement } from "../adapter-placement.js";
 import type { Dispatcher } from "../balancing/dispatcher.js";
+import type { Endpoint } from "../balancing/endpoint.js";
+import type { EngineIntroduction } from "../balancing/engine-introduction.js";
 import type { CompletionStream } from "../engines/completion-stream.js";
 import type { Engine } from "../engines/engine.js";
 import type { Attempt } from "../http/attempt.js";
@@ -14,11 +16,18 @@ import type { RecordedGeneration } from "../ports.js";
 import type { ChunkSource } from "./generation-stream.js";
 import { type PreparedRequest, prepareRequest } from "./prepared-request.js";
 
+/** Where an attempt is made. */
+interface Place {
+  attempt: Attempt;
+  endpoint: Endpoint;
+}
+
 /** What every generation of a client shares. */
 export interface GenerationContext {
   options: ResolvedServingOptions;
   dispatcher: Dispatcher;
   engine: Engine;
+  introduction: EngineIntroduction;
   placement: AdapterPlacement;
   logger: Logger;
 }
@@ -48,8 +57,11 @@ export class GenerationRun implements ChunkSource {
     try {
       const prepared = await this.prepare();
       const { engine, dispatcher } = this.context;
-      const { completion, url } = await dispatcher.run(this.scope, async (attempt) => {
-        const completion = await this.withAdapter(attempt, prepared, () => engine.complete(attempt, prepared.question));
+      const { completion, url } = await dispatcher.run(this.scope, prepared.adapterId, async (attempt, endpoint) => {
+        const completion = await this.withAdapter({ attempt, endpoint }, prepared, {
+          ask: () => engine.complete(attempt, prepared.question),
+          drop: () => undefined,
+        });
         attempt.finish();
         return { completion, url: attempt.connection.url };
       });
@@ -74,7 +86,9 @@ export class GenerationRun implements ChunkSource {
     const { timeouts } = this.context.options;
     try {
       const prepared = await this.prepare();
-      const open = await this.context.dispatcher.run(this.scope, (attempt) => this.openStream(attempt, prepared));
+      const open = await this.context.dispatcher.run(this.scope, prepared.adapterId, (attempt, endpoint) =>
+        this.openStream({ attempt, endpoint }, prepared),
+      );
       this.open = open;
       for (let texts = open.take(); ; texts = open.take()) {
         if (texts.length > 0) yield texts;
@@ -117,30 +131,48 @@ export class GenerationRun implements ChunkSource {
   }
 
   /** Opens a stream and waits for its first text: until then it may fail and be tried again. */
-  private openStream(attempt: Attempt, prepared: PreparedRequest): Promise<CompletionStream> {
+  private openStream(place: Place, prepared: PreparedRequest): Promise<CompletionStream> {
     const { engine, options } = this.context;
-    return this.withAdapter(attempt, prepared, async () => {
-      const stream = await engine.stream(attempt, prepared.question);
+    const ask = async () => {
+      const stream = await engine.stream(place.attempt, prepared.question);
       await stream.fill(options.timeouts.firstTokenMs, options.timeouts.idleMs);
       stream.throwIfFailed();
       return stream;
-    });
+    };
+    return this.withAdapter(place, prepared, { ask, drop: (stream) => stream.drop() });
   }
 
-  /** An engine that does not know a registered adapter (restarted since) gets it once, and is asked again. */
-  private async withAdapter<Result>(attempt: Attempt, prepared: PreparedRequest, ask: () => Promise<Result>): Promise<Result> {
-    try {
-      return await ask();
-    } catch (error) {
-      if (!isModelMissing(error)) throw error;
-      if (prepared.adapterId === null) throw await this.unknownModel(attempt, prepared.question.model);
-      this.context.logger.info(
-        { adapterId: prepared.adapterId, endpoint: attempt.connection.url },
-        "the engine does not have the adapter; loading it again",
-      );
-      await this.context.placement.restore(attempt, prepared.adapterId);
-      return ask();
+  /**
+   * Asks an engine that has shown that it serves the adapter. One that does not know it (any more) gets it once, and one that turns out to
+   * be another process than the one that had shown it is asked again after it has shown it too: its first answer is dropped.
+   */
+  private async withAdapter<Result>(
+    place: Place,
+    prepared: PreparedRequest,
+    { ask, drop }: { ask(): Promise<Result>; drop(result: Result): void },
+  ): Promise<Result> {
+    const { placement, introduction } = this.context;
+    const { attempt, endpoint } = place;
+    const { adapterId, question } = prepared;
+    if (adapterId === null) {
+      if (endpoint.shelf.description === null) await introduction.meet(attempt, endpoint);
+      return ask().catch(async (error: unknown) => {
+        throw isModelMissing(error) ? await this.unknownModel(attempt, question.model) : error;
+      });
     }
+    await placement.ready(attempt, endpoint, adapterId);
+    const { process } = endpoint.shelf;
+    const first = await ask().catch(async (error: unknown) => {
+      if (!isModelMissing(error)) throw error;
+      this.context.logger.info({ adapterId, endpoint: endpoint.name }, "the engine does not have the adapter; loading it again");
+      await placement.restore(attempt, endpoint, adapterId);
+      return ask();
+    });
+    if (!endpoint.shelf.isDoubted) return first;
+    await placement.ready(attempt, endpoint, adapterId);
+    if (endpoint.shelf.process === process) return first;
+    drop(first);
+    return ask();
   }
 
   private async unknownModel(attempt: Attempt, model: string): Promise<AttemptError> {

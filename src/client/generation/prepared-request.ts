@@ -1,8 +1,10 @@
 import { z } from "zod";
 import { ValidationError } from "../../errors.js";
+import { AdapterIdentity } from "../../types/adapter.js";
 import type { ConversationTurn, Metadata } from "../../types/common.js";
 import { GenerationRequest } from "../../types/generation.js";
 import type { RoutingDecision } from "../../types/routing.js";
+import type { AdapterFiles } from "../adapter-placement.js";
 import type { EngineQuestion } from "../engines/engine.js";
 import type { ResolvedServingOptions } from "../options.js";
 
@@ -52,11 +54,16 @@ export async function prepareRequest(
   };
 }
 
-const AdapterFiles = z.object({ id: z.string().min(1).max(256), path: z.string().min(1).max(4_096) });
+const LoadInput = z.object({
+  id: z.string().min(1).max(256),
+  path: z.string().min(1).max(4_096),
+  identity: AdapterIdentity.optional(),
+  predecessorId: z.string().nullish(),
+});
 
 /** Checks what `loadAdapter` takes. */
-export function checkAdapterFiles(adapter: { id: string; path: string }): { id: string; path: string } {
-  const checked = AdapterFiles.safeParse(adapter);
+export function checkAdapterFiles(adapter: AdapterFiles): AdapterFiles {
+  const checked = LoadInput.safeParse(adapter);
   if (!checked.success) throw inputError(checked.error);
   return checked.data;
 }

@@ -41,7 +41,7 @@ export class Connection {
       throw this.networkError(attempt, error);
     }
     if (response.status >= 200 && response.status < 300) return response;
-    const text = await this.text(attempt, response.body, MAX_ERROR_BYTES, true);
+    const text = await this.whole(attempt, response.body, MAX_ERROR_BYTES, true);
     throw statusError(this.url, response, readComplaint(text));
   }
 
@@ -52,7 +52,7 @@ export class Connection {
       response.body.destroy();
       throw invalidResponse(this.url, `${path} sent ${response.contentType || "no content type"} in the place of JSON`);
     }
-    const text = await this.text(attempt, response.body, this.settings.maxResponseBytes, false);
+    const text = await this.whole(attempt, response.body, this.settings.maxResponseBytes, false);
     try {
       return JSON.parse(text);
     } catch (error) {
@@ -63,7 +63,7 @@ export class Connection {
   /** Sends a request and reads whatever it answers. */
   async send(attempt: Attempt, method: "GET" | "POST", path: string, body?: object): Promise<void> {
     const response = await this.open(attempt, method, path, "*/*", body);
-    await this.text(attempt, response.body, MAX_ERROR_BYTES, true);
+    await this.whole(attempt, response.body, MAX_ERROR_BYTES, true);
   }
 
   /** The next part of a body, or null. */
@@ -75,7 +75,13 @@ export class Connection {
     }
   }
 
-  private async text(attempt: Attempt, body: BodyReader, limit: number, cut: boolean): Promise<string> {
+  /** Reads a text, for example metrics. */
+  async text(attempt: Attempt, path: string): Promise<string> {
+    const response = await this.open(attempt, "GET", path, "text/plain");
+    return this.whole(attempt, response.body, this.settings.maxResponseBytes, false);
+  }
+
+  private async whole(attempt: Attempt, body: BodyReader, limit: number, cut: boolean): Promise<string> {
     const parts: Uint8Array[] = [];
     let size = 0;
     for (let part = await this.read(attempt, body); part !== null; part = await this.read(attempt, body)) {

@@ -42,6 +42,8 @@ export interface HttpResponse {
 /** Sends one request; rejects with whatever the network said, or with the signal's reason. */
 export interface Transport {
   send(request: HttpRequest): Promise<HttpResponse>;
+  /** Calls back with the origin of each connection that is opened; absent where that cannot be known. */
+  onConnection?(listener: (origin: string) => void): void;
   /** Drops every connection. */
   close(): Promise<void>;
 }

@@ -12,6 +12,7 @@ export function undiciTransport({ connectMs }: { connectMs: number }): Transport
   const agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, keepAliveTimeout: 4_000, connect: { timeout: connectMs } });
   return {
     send: (request) => new Promise((resolve, reject) => new Exchange(agent, request, resolve, reject)),
+    onConnection: (listener) => void agent.on("connect", (origin) => listener(origin.origin)),
     close: () => agent.destroy(),
   };
 }

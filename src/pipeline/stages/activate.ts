@@ -3,8 +3,8 @@ import { ensureRegistered } from "./candidate.js";
 import type { Stage } from "./stage.js";
 
 /**
- * Loads the adapter where it is to serve, then flips the registry, the samples and the cycle in one transaction. What cannot be loaded
- * never serves: what served before goes on.
+ * Loads the adapter where it is to serve and has every engine show that it serves it, then flips the registry, the samples and the cycle
+ * in one transaction. What cannot be loaded, or shows something else, never serves: what served before goes on.
  */
 export const activate: Stage = async (context) => {
   const { cycle, state, router, serving, events, signal } = context;
@@ -20,7 +20,7 @@ export const activate: Stage = async (context) => {
   }
   const adapter = await ensureRegistered(context);
   try {
-    await serving.loadAdapter({ id: adapter.id, path: adapter.path }, { signal });
+    await serving.loadAdapter({ id: adapter.id, path: adapter.path, predecessorId: previous }, { signal });
   } catch (error) {
     if (signal.aborted || (ClaraError.isInstance(error) && error.isRetryable)) throw error;
     const failure = {
