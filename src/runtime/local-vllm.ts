@@ -3,7 +3,7 @@ import { createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { request } from "undici";
 import type { Endpoint } from "../types/common.js";
-import { childEnvironment } from "./child-environment.js";
+import { childEnvironment, moduleArguments } from "./child-environment.js";
 import { hasNvidiaGpu } from "./find-gpu.js";
 import type { RuntimeEnvironment } from "./install-runtime.js";
 import { installedEnvironment, localPath } from "./local-runtime.js";
@@ -29,18 +29,6 @@ export interface LocalVllmOptions extends Partial<LocalServiceOptions> {
   args?: readonly string[];
   env?: Record<string, string>;
 }
-
-/** vLLM's own command looks up a distribution that the CPU build does not have; and nothing of it watches its parent. */
-const LAUNCHER = `
-import os, runpy, signal, sys, threading
-def watch():
-    while os.read(0, 4096):
-        pass
-    os.killpg(0, signal.SIGKILL)
-threading.Thread(target=watch, daemon=True).start()
-sys.argv[0] = "vllm"
-runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__", alter_sys=True)
-`;
 
 /**
  * vLLM with hot-loadable adapters as a child process of this one, on this machine's GPU or its CPU.
@@ -96,7 +84,7 @@ export class LocalVllm extends LocalService {
     };
     return {
       file: environment.python,
-      args: ["-I", "-X", "utf8", "-c", LAUNCHER, ...options, ...args],
+      args: moduleArguments(environment.sourceFolder, "clara_runtime.vllm_server", [...options, ...args]),
       cwd: environment.folder,
       env: childEnvironment({ PYTHONUNBUFFERED: "1", ...vllm, ...env }),
       ready: (service) => healthyEndpoint(service, { url: `http://127.0.0.1:${port}`, token: this.#token }),

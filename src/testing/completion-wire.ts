@@ -69,9 +69,21 @@ export function tokenise(scripted: string | readonly string[] | ScriptedTokens, 
   return {
     ...given,
     tokens,
+    // who asks gets some: what is not scripted is certain
+    ...(body.logprobs ? certain(given, Number(body.top_logprobs ?? 0)) : {}),
     namesIds: body.return_tokens_as_token_ids === true && given.tokenIds !== undefined,
     finishReason,
     promptTokens: wordsOf(promptOf(body)).length,
+  };
+}
+
+function certain(given: ScriptedTokens, count: number): Required<Pick<ScriptedTokens, "logprobs" | "top">> {
+  const { tokens } = given;
+  const ids = given.tokenIds;
+  return {
+    logprobs: given.logprobs ?? tokens.map(() => 0),
+    top:
+      given.top ?? tokens.map((token, index) => [{ token, tokenId: ids?.[index], logprob: given.logprobs?.[index] ?? 0 }].slice(0, count)),
   };
 }
 
@@ -108,9 +120,7 @@ export class CompletionWire {
   whole(): object {
     const content = this.answer.tokens.join("");
     const finish = { logprobs: this.logprobs(0, this.answer.tokens.length), finish_reason: this.answer.finishReason, stop_reason: null };
-    const choice = this.chat
-      ? { index: 0, message: { role: "assistant", content, tool_calls: [] }, ...finish }
-      : { index: 0, text: content, ...finish };
+    const choice = this.chat ? { index: 0, message: { role: "assistant", content }, ...finish } : { index: 0, text: content, ...finish };
     return { ...this.base, object: this.chat ? "chat.completion" : "text_completion", choices: [choice], usage: this.usage() };
   }
 

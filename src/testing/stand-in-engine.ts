@@ -165,7 +165,29 @@ function metrics({ slots, startedAt }: EngineContext): string {
 
 function modelCards({ baseModel, slots, options }: EngineContext): object[] {
   const created = Math.floor(Date.now() / 1000);
-  const card = (id: string, root: string, parent: string | null) => ({ id, object: "model", created, owned_by: "vllm", root, parent });
+  const permission = {
+    id: `modelperm-${randomUUID()}`,
+    object: "model_permission",
+    created,
+    allow_create_engine: false,
+    allow_sampling: true,
+    allow_logprobs: true,
+    allow_search_indices: false,
+    allow_view: true,
+    allow_fine_tuning: false,
+    organization: "*",
+    group: null,
+    is_blocking: false,
+  };
+  const card = (id: string, root: string, parent: string | null) => ({
+    id,
+    object: "model",
+    created,
+    owned_by: "vllm",
+    root,
+    parent,
+    permission: [permission],
+  });
   return [
     { ...card(baseModel, baseModel, null), max_model_len: options.maxModelLength ?? MAX_MODEL_LENGTH },
     ...slots.list().map(({ id, path }) => card(id, path, baseModel)),
@@ -180,17 +202,17 @@ async function loadAdapter(exchange: Exchange, { slots, options }: EngineContext
     return errorReply(400, "InvalidUserInput", `The lora adapter '${id}' has already been loaded. ${advice}`);
   }
   if (options.hasAdapterFiles?.(path) === false) {
-    return errorReply(404, "NotFoundError", `Loading lora ${id} failed: No adapter found for ${path}`);
+    return errorReply(404, "NotFoundError", `Loading lora ${id} failed: No adapter found for <path>`);
   }
   await slots.add({ id, path });
-  return { status: 200, body: `Success: LoRA adapter '${id}' added successfully.` };
+  return { status: 200, body: `Success: LoRA adapter '${id}' added successfully.`, contentType: null };
 }
 
 function unloadAdapter(exchange: Exchange, { slots }: EngineContext): Reply {
   const { lora_name: id } = (exchange.recorded.body ?? {}) as { lora_name?: string };
   if (!id) return errorReply(400, "InvalidUserInput", "'lora_name' needs to be provided to unload a LoRA adapter.");
   if (!slots.remove(id)) return errorReply(404, "NotFoundError", `The lora adapter '${id}' cannot be found.`);
-  return { status: 200, body: `Success: LoRA adapter '${id}' removed successfully.` };
+  return { status: 200, body: `Success: LoRA adapter '${id}' removed successfully.`, contentType: null };
 }
 
 async function complete(exchange: Exchange, context: EngineContext, fault: StandInFault | null): Promise<Reply | null> {
@@ -198,12 +220,15 @@ async function complete(exchange: Exchange, context: EngineContext, fault: Stand
   const body = (recorded.body ?? {}) as CompletionBody;
   const chat = recorded.path === "/v1/chat/completions";
   if (chat ? !Array.isArray(body.messages) : typeof body.prompt !== "string") {
-    return errorReply(400, "BadRequestError", `field required: ${chat ? "messages" : "prompt"}`);
+    const field = `body.${chat ? "messages" : "prompt"}`;
+    const issue = `{'type': 'missing', 'loc': '${field}', 'msg': 'Field required', 'input': '<dict of ${Object.keys(body).length} items>'}`;
+    return errorReply(400, "Bad Request", `1 validation error:\n  ${issue}`, { param: field });
   }
   const model = body.model ?? context.baseModel;
   const adapter = context.slots.get(model) ?? null;
   if (adapter === null && model !== context.baseModel) {
-    return errorReply(404, "NotFoundError", `The model \`${model}\` does not exist.`, { param: "model" });
+    const message = `The model \`${model}\` does not exist. Valid aliases: ${context.baseModel}.`;
+    return errorReply(404, "NotFoundError", message, { param: "model" });
   }
   const excess = tooLong(body, context);
   if (excess !== null) return errorReply(400, "BadRequestError", excess, { param: "max_tokens" });
@@ -227,7 +252,10 @@ function tooLong(body: CompletionBody, { options }: EngineContext): string | nul
   const prompt = wordsOf(promptOf(body)).length;
   const asked = body.max_completion_tokens ?? body.max_tokens ?? 0;
   if (prompt + asked <= limit) return null;
-  return `This model's maximum context length is ${limit} tokens. However, you requested ${asked} output tokens and your prompt contains ${prompt}.`;
+  if (asked <= limit) {
+    return `This model's maximum context length is ${limit} tokens. However, you requested ${asked} output tokens and your prompt contains ${prompt}.`;
+  }
+  return `max_tokens=${asked} cannot be greater than max_model_len=${limit}. Please request fewer output tokens. (parameter=max_tokens, value=${asked})`;
 }
 
 function echo({ adapter, text }: StandInQuestion): string {

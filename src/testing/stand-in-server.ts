@@ -34,6 +34,8 @@ export interface Exchange {
 export interface Reply {
   status: number;
   body?: unknown;
+  /** Default: by the body. Null: none is sent. */
+  contentType?: string | null;
   headers?: Record<string, string>;
 }
 
@@ -156,9 +158,9 @@ function parse(text: string): unknown {
   }
 }
 
-function send(response: ServerResponse, { status, body, headers }: Reply): void {
-  const type = typeof body === "string" ? "text/plain; charset=utf-8" : "application/json";
-  response.writeHead(status, { ...(body !== undefined && { "content-type": type }), ...headers });
+function send(response: ServerResponse, { status, body, contentType, headers }: Reply): void {
+  const type = contentType === undefined ? (typeof body === "string" ? "text/plain; charset=utf-8" : "application/json") : contentType;
+  response.writeHead(status, { ...(body !== undefined && type !== null && { "content-type": type }), ...headers });
   response.end(body === undefined || typeof body === "string" ? body : JSON.stringify(body));
 }
 

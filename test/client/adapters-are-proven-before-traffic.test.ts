@@ -160,8 +160,12 @@ describe("an adapter whose trainer left a fingerprint", () => {
 });
 
 describe("with noise in every log-probability", () => {
-  it.each([0.001, 0.02, 0.1])(
-    "of %f nats, 1,000 healthy adapters raise no alarm, and 100 wrong ones all do",
+  it.each([
+    [0.001, 50],
+    [0.02, 1_000],
+    [0.1, 50],
+  ] as const)(
+    "of %f nats, %i healthy adapters raise no alarm, and a tenth as many wrong ones all do",
     { timeout: 240_000 },
     async (sigma, healthy) => {
       const random = seededRandom(7);

@@ -29,7 +29,7 @@ describe("the stand-in engine", () => {
     const unknown = await ask("a@v1");
     expect(unknown.status).toBe(404);
     expect(await unknown.json()).toEqual({
-      error: { message: "The model `a@v1` does not exist.", type: "NotFoundError", param: "model", code: 404 },
+      error: { message: "The model `a@v1` does not exist. Valid aliases: base.", type: "NotFoundError", param: "model", code: 404 },
     });
   });
 

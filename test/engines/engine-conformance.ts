@@ -105,7 +105,7 @@ export function describeEngine(name: string, start: () => Promise<EngineUnderTes
         await using other = new ServingClient({ ...optionsFor(engine), baseModel: "no-such-model" });
         await expect(other.stream({ prompt: "?" }).result).rejects.toMatchObject({
           code: "model_not_found",
-          details: { served: [engine.baseModel] },
+          details: { served: expect.arrayContaining([engine.baseModel]) },
         });
       }),
     );

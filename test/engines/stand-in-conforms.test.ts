@@ -1,0 +1,32 @@
+import { describe, expect, it } from "vitest";
+import { startStandInEngine } from "../../src/testing/index.js";
+import { describeEngine } from "./engine-conformance.js";
+import { converse } from "./support/conversation.js";
+
+const adapters = [
+  { id: "building@v1", path: "adapters/building@v1" },
+  { id: "office@v1", path: "adapters/office@v1" },
+];
+const start = () => startStandInEngine({ hasAdapterFiles: (path) => adapters.some((adapter) => adapter.path === path) });
+
+describe("the stand-in", () => {
+  it("holds its part of a conversation as vLLM did when it was recorded", async () => {
+    await using engine = await start();
+    const exchanges = await converse({ url: engine.url, baseModel: "base", adapterPath: adapters[0]!.path, emptyPath: "adapters/nothing" });
+    await expect(`${JSON.stringify(exchanges, null, 2)}\n`).toMatchFileSnapshot("vllm-conversation.json");
+  });
+});
+
+describeEngine("the stand-in", async () => {
+  const engine = await start();
+  return { url: engine.url, engine: "vllm", baseModel: "base", adapters, [Symbol.asyncDispose]: () => engine.close() };
+});
+
+// CLARA_TEST_ENGINE: JSON of an `EngineUnderTest` that runs already, for example vLLM on a GPU
+const external = process.env.CLARA_TEST_ENGINE;
+if (external !== undefined) {
+  describeEngine("the engine of CLARA_TEST_ENGINE", async () => ({
+    ...JSON.parse(external),
+    [Symbol.asyncDispose]: async () => undefined,
+  }));
+}

@@ -1,0 +1,45 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { installRuntime, LocalVllm, tinyBaseModel } from "../../src/runtime/index.js";
+import { describeEngine } from "./engine-conformance.js";
+import { converse } from "./support/conversation.js";
+import { describeProofs } from "./support/prove-for-real.js";
+import { type TrainedAdapter, trainAdapters } from "./support/trained-adapters.js";
+
+let root: string;
+let vllm: LocalVllm;
+let adapters: TrainedAdapter[];
+let endpoint: { url: string; token?: string };
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "clara-vllm-"));
+  vllm = new LocalVllm({ model: tinyBaseModel(), environment: await installRuntime({ engine: "vllm" }) });
+  // its imports take their time: the adapters are trained meanwhile
+  const starting = vllm.resolve();
+  adapters = await trainAdapters(["first", "second"], await installRuntime(), root);
+  endpoint = await starting;
+}, 900_000);
+
+afterAll(async () => {
+  await vllm.close();
+  await rm(root, { recursive: true, force: true });
+});
+
+describe("vLLM", () => {
+  it("says in a conversation what it said when it was recorded", async () => {
+    const exchanges = await converse({ ...endpoint, baseModel: "base", adapterPath: adapters[0]!.path, emptyPath: join(root, "nothing") });
+    await expect(`${JSON.stringify(exchanges, null, 2)}\n`).toMatchFileSnapshot("vllm-conversation.json");
+  });
+});
+
+describeEngine("vLLM", async () => ({
+  ...endpoint,
+  engine: "vllm",
+  baseModel: "base",
+  adapters: adapters.map(({ id, path }) => ({ id, path })),
+  [Symbol.asyncDispose]: async () => undefined,
+}));
+
+describeProofs("vLLM", () => ({ provider: vllm, engine: "vllm", adapters, kill: () => process.kill(-vllm.pid!, "SIGKILL") }), 20);
