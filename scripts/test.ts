@@ -80,7 +80,10 @@ async function installed(...flags: string[]): Promise<string | undefined> {
   return install.failed ? undefined : (JSON.parse(install.stdout) as { python: string }).python;
 }
 
-if (wanted("runtime") || wanted("vitest")) await installed();
+if (wanted("runtime") || wanted("vitest")) {
+  await installed();
+  await installed("--engine", "vllm");
+}
 
 if (wanted("vitest")) {
   const report = join(scratch, "vitest.json");
