@@ -4,6 +4,8 @@ export default defineConfig({
   entry: {
     index: "src/index.ts",
     "testing/index": "src/testing/index.ts",
+    "integrations/openai": "src/integrations/openai.ts",
+    "integrations/ai-sdk": "src/integrations/ai-sdk.ts",
     "cli/main": "src/cli/main.ts",
     "store/pglite-worker": "src/store/pglite-worker.ts",
   },

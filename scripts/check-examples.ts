@@ -23,7 +23,12 @@ interface Example {
 }
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const packageEntries: Record<string, string> = { "clara-sdk": "src/index.ts", "clara-sdk/testing": "src/testing/index.ts" };
+const packageEntries: Record<string, string> = {
+  "clara-sdk": "src/index.ts",
+  "clara-sdk/testing": "src/testing/index.ts",
+  "clara-sdk/openai": "src/integrations/openai.ts",
+  "clara-sdk/ai-sdk": "src/integrations/ai-sdk.ts",
+};
 const contextFile = join(root, "scripts/example-context.d.ts");
 
 const config = ts.parseJsonConfigFileContent(ts.readConfigFile(join(root, "tsconfig.json"), ts.sys.readFile).config, ts.sys, root);

@@ -208,23 +208,26 @@ export class AdapterPlacement {
       latencyMs: performance.now() - startedAt,
       provenAt: new Date().toISOString(),
     });
-    if (identity === undefined) return { ...unrecorded(id), ...stamp() };
+    if (identity === undefined) return { ...unrecorded(id, "its trainer left no fingerprint"), ...stamp() };
     const { prompts } = identity.fingerprint;
     attempt.enter("answer to a proof", adminMs);
     // a predecessor that this engine does not have says nothing
     const { shelf } = endpoint;
     const isThere = (model: string) => shelf.isReady(model) || shelf.description?.models.some((served) => served.id === model) === true;
-    const found = await proveAdapter(
-      { id, identity, predecessorId: predecessorId && isThere(predecessorId) ? predecessorId : null },
-      (model, prompt) =>
-        engine.score(attempt, {
-          model: model ?? introduction.baseModel,
-          messages: prompts[prompt]!.messages as { role: "user"; content: string }[],
-          maxTokens: Math.max(prompts[prompt]!.answer.token_ids.length, prompts[prompt]!.base.token_ids.length),
-        }),
-      options,
-    );
-    return { ...found, ...stamp() };
+    const ask = (model: string | null, prompt: number) =>
+      engine.score(attempt, {
+        model: model ?? introduction.baseModel,
+        messages: prompts[prompt]!.messages as { role: "user"; content: string }[],
+        maxTokens: Math.max(prompts[prompt]!.answer.token_ids.length, prompts[prompt]!.base.token_ids.length),
+      });
+    try {
+      const predecessor = predecessorId && isThere(predecessorId) ? predecessorId : null;
+      return { ...(await proveAdapter({ id, identity, predecessorId: predecessor }, ask, options)), ...stamp() };
+    } catch (error) {
+      const code = asClaraError(error).code;
+      if (engine.traits.scoresAnswers || (code !== "engine_response_invalid" && code !== "engine_error")) throw error;
+      return { ...unrecorded(id, `the engine gives no log-probabilities: ${asClaraError(error).message}`), ...stamp() };
+    }
   }
 
   /** Waits for the requests that run on it, takes it away, and looks whether it is gone. */
@@ -310,9 +313,9 @@ function checkRank(endpoint: Endpoint, { id, identity }: AdapterFiles): void {
   throw new AttemptError(error, { failover: false, retry: false });
 }
 
-function unrecorded(adapterId: string): Omit<AdapterProof, "endpoint" | "latencyMs" | "provenAt"> {
+function unrecorded(adapterId: string, problem: string): Omit<AdapterProof, "endpoint" | "latencyMs" | "provenAt"> {
   const unknown = { difference: null, tolerance: null, noise: null, fromBase: null, predecessorId: null, fromPredecessor: null };
-  return { adapterId, status: "unrecorded", ...unknown, prompts: 0, problems: ["its trainer left no fingerprint"] };
+  return { adapterId, status: "unrecorded", ...unknown, prompts: 0, problems: [problem] };
 }
 
 function unproven(proof: AdapterProof): AttemptError {

@@ -7,7 +7,8 @@ import { PROOF_DEFAULTS, type ProofOptions } from "./proof/prove-adapter.js";
 
 /**
  * - `runtime`: the bundled GPU runtime. `vllm`: vLLM with `--enable-lora`. Both load adapters while they serve.
- * - `ollama`, `openai-compatible`: any server with `/v1/chat/completions`; an adapter is a model name that it serves already.
+ * - `ollama`: Ollama by its own API; `loadAdapter` makes a model of base and adapter, where its version can.
+ * - `openai-compatible`: any server with `/v1/chat/completions`; an adapter is a model name that it serves already.
  */
 export type EngineKind = "runtime" | "vllm" | "ollama" | "openai-compatible";
 

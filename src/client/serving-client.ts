@@ -14,7 +14,9 @@ import { createEngine } from "./engines/engines.js";
 import { type BatchOutcome, type BatchProgress, runBatch } from "./generation/batch.js";
 import { type GenerationContext, GenerationRun } from "./generation/generation-run.js";
 import { GenerationStream } from "./generation/generation-stream.js";
+import { chatErrorResponse, chatResponse, chatStreamResponse, readChatBody } from "./generation/openai-chat.js";
 import { checkAdapterFiles } from "./generation/prepared-request.js";
+import { findOpenTelemetry } from "./generation/telemetry.js";
 import { CallScope } from "./http/call-scope.js";
 import type { ConnectionSettings } from "./http/connection.js";
 import { asClaraError } from "./http/engine-errors.js";
@@ -70,6 +72,7 @@ export class ServingClient implements AsyncDisposable {
 
   constructor(options: ServingClientOptions) {
     this.options = resolveServingOptions(options);
+    void findOpenTelemetry();
     const { timeouts, logger, endpoints, fetch, maxResponseBytes, adapters, baseModel, baseModelSha256, proof, drainMs } = this.options;
     this.transport = fetch === undefined ? undiciTransport(timeouts) : fetchTransport(fetch);
     const { engine, startHint, unavailableCode } = createEngine(this.options);
@@ -82,7 +85,7 @@ export class ServingClient implements AsyncDisposable {
     const introduction = new EngineIntroduction(engine, {
       baseModel,
       baseModelSha256,
-      listsModels: this.options.engine !== "openai-compatible",
+      listsModels: engine.traits.listsModels,
       headersMs: timeouts.headersMs,
       otherBases: (endpoint) => this.basesBeside(endpoint),
     });
@@ -124,6 +127,35 @@ export class ServingClient implements AsyncDisposable {
   stream(request: GenerationRequest, { signal }: CallOptions = {}): GenerationStream {
     const id = generationId();
     return new GenerationStream(id, () => new GenerationRun(id, request, this.scope(signal), this.context));
+  }
+
+  /**
+   * Answers a body of OpenAI's `POST /v1/chat/completions`, routed like every question: what makes any client of that API learn. A model of
+   * the form `name@vN` pins that adapter; any other model is routed. The answer is the engine's own (tools, structured output, log-
+   * probabilities), under the id by which feedback names it; errors come as answers in OpenAI's shape, not as exceptions.
+   * @example
+   * ```ts
+   * const response = await clara.serving.chatCompletions({ model: "auto", messages: [{ role: "user", content: "Hello" }], stream: true });
+   * ```
+   */
+  async chatCompletions(
+    body: unknown,
+    options: CallOptions & Pick<GenerationRequest, "adapterId" | "domain" | "subjectId" | "metadata"> = {},
+  ): Promise<Response> {
+    const { signal, ...described } = options;
+    try {
+      const { request, body: passed, isStream, includesUsage } = readChatBody(body);
+      const given = Object.fromEntries(Object.entries(described).filter(([, value]) => value !== undefined));
+      const question = { ...request, ...given };
+      const engineBody = this.context.engine.traits.speaksOpenAi ? passed : undefined;
+      const id = generationId();
+      const run = () => new GenerationRun(id, question, this.scope(signal), this.context, engineBody);
+      if (isStream) return await chatStreamResponse(new GenerationStream(id, run), includesUsage);
+      const whole = run();
+      return chatResponse(await whole.whole(), whole.engineBody);
+    } catch (error) {
+      return chatErrorResponse(error);
+    }
   }
 
   /**

@@ -19,8 +19,24 @@ export const Slug = z
 /** The domain of samples that name none. */
 export const DEFAULT_DOMAIN = "general";
 
-/** Chat turn or plain prompt, as applications send it. */
-export const ConversationTurn = z.object({ role: z.enum(["system", "user", "assistant"]), content: z.string() });
+/** A call of one of the application's functions that the model asks for. */
+export const ToolCall = z.object({
+  id: z.string(),
+  name: z.string(),
+  /** JSON, as the model wrote it; it may be broken. */
+  arguments: z.string(),
+});
+export type ToolCall = z.infer<typeof ToolCall>;
+
+/** One turn of a chat. */
+export const ConversationTurn = z.object({
+  role: z.enum(["system", "user", "assistant", "tool"]),
+  content: z.string(),
+  /** Of an assistant's turn: what it asked for. */
+  toolCalls: z.array(ToolCall).optional(),
+  /** Of a tool's turn: which call its content answers. */
+  toolCallId: z.string().optional(),
+});
 export type ConversationTurn = z.infer<typeof ConversationTurn>;
 
 /** A pino-shaped logger; every field optional data first, message second. */

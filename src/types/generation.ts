@@ -1,6 +1,32 @@
 import { z } from "zod";
-import { ConversationTurn, Metadata, Slug } from "./common.js";
+import { ConversationTurn, Metadata, Slug, ToolCall } from "./common.js";
 import { RoutingDecision } from "./routing.js";
+
+/** What form an answer must have; the engine holds the model to it. */
+export const ResponseFormat = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("text") }),
+  z.object({ type: z.literal("json_object") }),
+  z.object({ type: z.literal("json_schema"), name: z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/), schema: z.record(z.string(), z.json()) }),
+]);
+export type ResponseFormat = z.infer<typeof ResponseFormat>;
+
+/** A function of the application that the model may ask to be called. */
+export const ToolDefinition = z.object({
+  name: z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/),
+  description: z.string().optional(),
+  /** JSON Schema of its arguments. */
+  parameters: z.record(z.string(), z.json()).optional(),
+});
+export type ToolDefinition = z.infer<typeof ToolDefinition>;
+
+/** Part of a tool call in a stream: its name and id come first, its arguments in pieces. */
+export const ToolCallDelta = z.object({
+  index: z.number().int(),
+  id: z.string().optional(),
+  name: z.string().optional(),
+  arguments: z.string().optional(),
+});
+export type ToolCallDelta = z.infer<typeof ToolCallDelta>;
 
 /** What `generate`, `stream` and `generateBatch` take: `messages` or `prompt`. */
 export const GenerationRequest = z
@@ -22,6 +48,11 @@ export const GenerationRequest = z
     topP: z.number().min(0).max(1).optional(),
     stop: z.union([z.string(), z.array(z.string()).max(16)]).optional(),
     seed: z.number().int().optional(),
+    /** Default: text. */
+    responseFormat: ResponseFormat.optional(),
+    tools: z.array(ToolDefinition).max(128).optional(),
+    /** `auto` (default where there are tools), `none`, `required`, or the one to call. */
+    toolChoice: z.union([z.enum(["auto", "none", "required"]), z.object({ name: z.string() })]).optional(),
     subjectId: z.string().max(256).optional(),
     metadata: Metadata.optional(),
   })
@@ -37,6 +68,8 @@ export const GenerationResult = z.object({
   routingConfidence: z.number().nullable(),
   routing: RoutingDecision.optional(),
   usage: z.object({ promptTokens: z.number().int(), completionTokens: z.number().int() }),
+  /** What the model asks the application to call; absent where it asks for nothing. */
+  toolCalls: z.array(ToolCall).optional(),
   finishReason: z.string(),
   model: z.string(),
   endpoint: z.string(),
@@ -58,5 +91,8 @@ export interface RecordedGeneration extends GenerationResult {
 }
 
 /** One piece of a stream. */
-export const GenerationChunk = z.object({ text: z.string() });
+export const GenerationChunk = z.object({
+  text: z.string(),
+  toolCalls: z.array(ToolCallDelta).optional(),
+});
 export type GenerationChunk = z.infer<typeof GenerationChunk>;

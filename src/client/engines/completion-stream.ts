@@ -1,76 +1,88 @@
-import { createParser, type EventSourceParser } from "eventsource-parser";
+import type { ToolCall } from "../../types/common.js";
+import type { GenerationChunk, ToolCallDelta } from "../../types/generation.js";
 import type { Attempt } from "../http/attempt.js";
 import { invalidResponse, readComplaint, statusError } from "../http/engine-errors.js";
 import type { BodyReader } from "../http/transport.js";
-import { type CompletionEvent, NotACompletion, readStreamEvent } from "./completion-wire.js";
+import { type CompletionEvent, joinToolCalls, NotACompletion } from "./completion-wire.js";
+import type { EventSplitter, StreamFormat } from "./stream-format.js";
 
-/** Milliseconds that the end of the body may come after `[DONE]`, so that the connection can be used again. */
+/** Milliseconds that the end of the body may come after the end of the text, so that the connection can be used again. */
 const DRAIN_MS = 1_000;
 
-/** A chat stream of an engine: pulls parts of the body and keeps the texts in them until they are taken. */
+/** A piece of a stream, and the event that it came in. */
+export interface StreamPiece extends GenerationChunk {
+  /** The event as the engine wrote it; only where the stream was opened to pass it on. */
+  raw?: string;
+}
+
+/** A chat stream of an engine: pulls parts of the body and keeps the pieces in them until they are taken. */
 export class CompletionStream {
   usage: CompletionEvent["usage"] = null;
   finishReason: string | null = null;
   model: string | null = null;
   /** Events with text so far. */
   textEvents = 0;
-  private texts: string[] = [];
+  private pieces: StreamPiece[] = [];
   private isDone = false;
   private failure: Error | null = null;
   private unparsedBytes = 0;
-  private readonly parser: EventSourceParser;
+  private readonly deltas: ToolCallDelta[] = [];
+  private readonly splitter: EventSplitter;
   // fatal: a text with replacement characters would be learnt from later
   private readonly decoder = new TextDecoder("utf-8", { fatal: true });
 
   readonly attempt: Attempt;
   private readonly body: BodyReader;
-  private readonly maxEventBytes: number;
+  private readonly options: { maxEventBytes: number; format: StreamFormat; keepsRaw: boolean };
 
-  constructor(attempt: Attempt, body: BodyReader, maxEventBytes: number) {
+  /** `keepsRaw`: every event becomes a piece, also one without text. */
+  constructor(attempt: Attempt, body: BodyReader, options: { maxEventBytes: number; format: StreamFormat; keepsRaw: boolean }) {
     this.attempt = attempt;
     this.body = body;
-    this.maxEventBytes = maxEventBytes;
-    this.parser = createParser({
-      maxBufferSize: maxEventBytes,
-      onEvent: ({ data }) => this.onEvent(data),
-      onError: (error) => {
-        // unknown fields are to be ignored (HTML standard, 9.2.6); only the buffer's limit is an error
-        if (error.type === "max-buffer-size-exceeded") this.fail(this.tooLong());
-      },
+    this.options = options;
+    this.splitter = options.format.splitter({
+      maxEventBytes: options.maxEventBytes,
+      onEvent: (data) => this.onEvent(data),
+      onTooLong: () => this.fail(this.tooLong()),
     });
   }
 
   /** True when everything was received and taken. */
   get isOver(): boolean {
-    return this.isDone && this.texts.length === 0;
+    return this.isDone && this.pieces.length === 0;
+  }
+
+  /** What the model has asked for so far. */
+  get toolCalls(): ToolCall[] {
+    return joinToolCalls(this.deltas);
   }
 
   /** Throws what went wrong before any text arrived: until then the call may be tried again. */
   throwIfFailed(): void {
-    if (this.texts.length === 0 && this.failure !== null) throw this.failure;
+    if (this.pieces.length === 0 && this.failure !== null) throw this.failure;
   }
 
-  /** The texts that have arrived; throws what came after them once they are taken. */
-  take(): string[] {
-    const { texts } = this;
-    if (texts.length > 0) {
-      this.texts = [];
-      return texts;
+  /** The pieces that have arrived; throws what came after them once they are taken. */
+  take(): StreamPiece[] {
+    const { pieces } = this;
+    if (pieces.length > 0) {
+      this.pieces = [];
+      return pieces;
     }
     if (this.failure !== null) throw this.failure;
-    return texts;
+    return pieces;
   }
 
   /** Lets the rest go; nothing of it is wanted. */
   drop(): void {
-    this.texts = [];
+    this.pieces = [];
     this.body.destroy();
   }
 
-  /** Reads until a text, the end or an error has arrived. */
+  /** Reads until a piece, the end or an error has arrived. */
   async fill(firstTokenMs: number | null, idleMs: number): Promise<void> {
     if (firstTokenMs !== null) this.attempt.enter("first token", firstTokenMs);
-    while (this.texts.length === 0 && !this.isDone && this.failure === null) {
+    while (this.pieces.length === 0 && !this.isDone && this.failure === null) {
       if (firstTokenMs === null) this.attempt.enter("next token", idleMs);
       const part = await this.attempt.connection.read(this.attempt, this.body);
       this.feed(part);
@@ -88,33 +100,35 @@ export class CompletionStream {
     }
     this.unparsedBytes += part.length;
     try {
-      this.parser.feed(this.decoder.decode(part, { stream: true }));
+      this.splitter.feed(this.decoder.decode(part, { stream: true }));
     } catch (error) {
       this.fail(this.invalid("the stream is not UTF-8", error));
     }
-    if (this.unparsedBytes > this.maxEventBytes) this.fail(this.tooLong());
+    if (this.unparsedBytes > this.options.maxEventBytes) this.fail(this.tooLong());
   }
 
   private onEvent(data: string): void {
     this.unparsedBytes = 0;
     if (this.isDone || this.failure !== null) return;
-    if (data === "[DONE]") {
+    try {
+      const event = this.options.format.read(data);
+      if (event !== null) this.note(event, data);
+      if (event !== null && event.isLast !== true) return;
       this.isDone = true;
       if (this.finishReason === null) this.fail(this.invalid("the stream has no finish reason"));
-      return;
-    }
-    try {
-      const event = readStreamEvent(data);
-      if (event.text !== "") {
-        this.texts.push(event.text);
-        this.textEvents += 1;
-      }
-      if (event.finishReason !== null) this.finishReason = event.finishReason;
-      if (event.model !== null) this.model = event.model;
-      if (event.usage !== null) this.usage = event.usage;
     } catch (error) {
       this.fail(error instanceof NotACompletion ? this.brokenOff(error) : (error as Error));
     }
+  }
+
+  private note({ text, toolCalls, finishReason, model, usage }: CompletionEvent, raw: string): void {
+    if (text !== "") this.textEvents += 1;
+    if (toolCalls !== undefined) this.deltas.push(...toolCalls);
+    if (this.options.keepsRaw) this.pieces.push({ text, raw });
+    else if (text !== "" || toolCalls !== undefined) this.pieces.push(toolCalls === undefined ? { text } : { text, toolCalls });
+    if (finishReason !== null) this.finishReason = finishReason;
+    if (model !== null) this.model = model;
+    if (usage !== null) this.usage = usage;
   }
 
   /** An error object in the stream is treated as the HTTP status that it names. */
@@ -127,7 +141,7 @@ export class CompletionStream {
   }
 
   private tooLong(): Error {
-    return this.invalid(`an event of the stream is larger than ${this.maxEventBytes} bytes (maxEventBytes)`);
+    return this.invalid(`an event of the stream is larger than ${this.options.maxEventBytes} bytes (maxEventBytes)`);
   }
 
   private invalid(what: string, cause?: unknown): Error {
@@ -138,7 +152,7 @@ export class CompletionStream {
     this.failure ??= error;
   }
 
-  /** Reads the few bytes after `[DONE]`, in the background: only then can the connection be used again. */
+  /** Reads the few bytes after the end, in the background: only then can the connection be used again. */
   private drain(): void {
     const { body } = this;
     const timer = setTimeout(() => body.destroy(), DRAIN_MS);

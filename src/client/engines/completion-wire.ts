@@ -1,11 +1,23 @@
 import { z } from "zod";
+import type { ToolCall } from "../../types/common.js";
+import type { ToolCallDelta } from "../../types/generation.js";
 
 /** The part of a chat completion, whole or one streamed event, that the client reads. */
 export interface CompletionEvent {
   text: string;
+  toolCalls?: ToolCallDelta[];
   finishReason: string | null;
   model: string | null;
   usage: { promptTokens: number; completionTokens: number } | null;
+  /** True where nothing comes after it, for wire formats whose last event says so itself. */
+  isLast?: boolean;
+}
+
+/** A whole chat completion. */
+export interface Completion extends Omit<CompletionEvent, "toolCalls" | "isLast"> {
+  toolCalls?: ToolCall[];
+  /** The engine's own answer. */
+  body: unknown;
 }
 
 /** An event that is not a completion: the engine's complaint, or a description of what is wrong. */
@@ -24,44 +36,89 @@ export class NotACompletion extends Error {
  * Throws `NotACompletion`.
  */
 export function readStreamEvent(data: string): CompletionEvent {
-  const event = parse(data);
+  const event = parseEvent(data);
   const choices = event.choices;
   if (!Array.isArray(choices)) throw new NotACompletion("an event has no choices");
-  const choice = choices[0] as { delta?: { content?: unknown } | null; text?: unknown; finish_reason?: unknown } | undefined;
+  const choice = choices[0] as StreamedChoice | undefined;
   const text = choice?.delta?.content ?? choice?.text ?? "";
   if (typeof text !== "string") throw new NotACompletion("the text of an event is not a string");
   const finish = choice?.finish_reason;
+  const toolCalls = choice?.delta?.tool_calls;
   return {
     text,
+    ...(Array.isArray(toolCalls) && toolCalls.length > 0 ? { toolCalls: toolCalls.map(readToolCallDelta) } : {}),
     finishReason: typeof finish === "string" ? finish : null,
     model: typeof event.model === "string" ? event.model : null,
     usage: event.usage == null ? null : readUsage(event.usage),
   };
 }
 
+interface StreamedChoice {
+  delta?: { content?: unknown; tool_calls?: unknown } | null;
+  text?: unknown;
+  finish_reason?: unknown;
+}
+
+function readToolCallDelta(value: unknown, position: number): ToolCallDelta {
+  const { index, id, function: called } = value as { index?: unknown; id?: unknown; function?: { name?: unknown; arguments?: unknown } };
+  return {
+    index: typeof index === "number" ? index : position,
+    ...(typeof id === "string" ? { id } : {}),
+    ...(typeof called?.name === "string" ? { name: called.name } : {}),
+    ...(typeof called?.arguments === "string" ? { arguments: called.arguments } : {}),
+  };
+}
+
+/** Puts the pieces of tool calls together, in the order of their index. */
+export function joinToolCalls(deltas: readonly ToolCallDelta[]): ToolCall[] {
+  const calls = new Map<number, ToolCall>();
+  for (const { index, id, name, arguments: part } of deltas) {
+    const call = calls.get(index) ?? { id: "", name: "", arguments: "" };
+    calls.set(index, { id: call.id || (id ?? ""), name: call.name || (name ?? ""), arguments: call.arguments + (part ?? "") });
+  }
+  return [...calls].sort(([left], [right]) => left - right).map(([, call]) => call);
+}
+
 /** Reads a whole chat completion. Throws `NotACompletion`. */
-export function readCompletion(body: unknown): CompletionEvent {
-  const parsed = Completion.safeParse(body);
+export function readCompletion(body: unknown): Completion {
+  const parsed = CompletionBody.safeParse(body);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     throw new NotACompletion(`${issue?.path.join(".")}: ${issue?.message}`, (body as { error?: unknown } | null)?.error);
   }
   const { choices, model, usage } = parsed.data;
+  const { message, finish_reason } = choices[0]!;
+  const toolCalls = message.tool_calls?.map(({ id, function: called }) => ({ id: id ?? "", ...called }));
   return {
-    text: choices[0]!.message.content ?? "",
-    finishReason: choices[0]!.finish_reason ?? null,
+    text: message.content ?? "",
+    ...(toolCalls && toolCalls.length > 0 ? { toolCalls } : {}),
+    finishReason: finish_reason ?? null,
     model: model ?? null,
     usage: usage == null ? null : readUsage(usage),
+    body,
   };
 }
 
-const Completion = z.object({
+const CompletionBody = z.object({
   model: z.string().optional(),
-  choices: z.array(z.object({ message: z.object({ content: z.string().nullish() }), finish_reason: z.string().nullish() })).min(1),
+  choices: z
+    .array(
+      z.object({
+        message: z.object({
+          content: z.string().nullish(),
+          tool_calls: z
+            .array(z.object({ id: z.string().nullish(), function: z.object({ name: z.string(), arguments: z.string() }) }))
+            .nullish(),
+        }),
+        finish_reason: z.string().nullish(),
+      }),
+    )
+    .min(1),
   usage: z.object({ prompt_tokens: z.number(), completion_tokens: z.number().optional() }).nullish(),
 });
 
-function parse(data: string): Record<string, unknown> {
+/** An event as an object; an engine that broke off in its midst says so by an `error` in it. Throws `NotACompletion`. */
+export function parseEvent(data: string): Record<string, unknown> {
   let event: unknown;
   try {
     event = JSON.parse(data);

@@ -1,7 +1,8 @@
 import type { ConversationTurn } from "../../types/common.js";
+import type { ResponseFormat, ToolDefinition } from "../../types/generation.js";
 import type { Attempt } from "../http/attempt.js";
 import type { CompletionStream } from "./completion-stream.js";
-import type { CompletionEvent } from "./completion-wire.js";
+import type { Completion } from "./completion-wire.js";
 
 /** A question for an engine, with every default filled in. */
 export interface EngineQuestion {
@@ -12,6 +13,11 @@ export interface EngineQuestion {
   topP?: number;
   stop?: string | readonly string[];
   seed?: number;
+  responseFormat?: ResponseFormat;
+  tools?: readonly ToolDefinition[];
+  toolChoice?: "auto" | "none" | "required" | { name: string };
+  /** A body in OpenAI's shape that is sent as it is, but for the model; the fields above then only describe it. */
+  body?: Readonly<Record<string, unknown>>;
 }
 
 /** A model that an engine serves. */
@@ -55,10 +61,23 @@ export interface ScoredToken {
   top: { id: number | null; text: string; logprob: number }[];
 }
 
+/** What an engine's kind can do. */
+export interface EngineTraits {
+  /** Adapters come and go while it serves. */
+  loadsAdapters: boolean;
+  /** Its answers come with log-probabilities and the ids of their tokens, so that an adapter can be proven. */
+  scoresAnswers: boolean;
+  /** Its list of models is whole: what is not in it is not served. */
+  listsModels: boolean;
+  /** Takes and gives OpenAI's bodies as they are. */
+  speaksOpenAi: boolean;
+}
+
 /** One kind of serving engine; every method speaks to the endpoint of its attempt and fails with `AttemptError` only. */
 export interface Engine {
+  readonly traits: EngineTraits;
   /** The whole answer at once. */
-  complete(attempt: Attempt, question: EngineQuestion): Promise<CompletionEvent>;
+  complete(attempt: Attempt, question: EngineQuestion): Promise<Completion>;
   /** Opens a stream; the texts are then pulled. */
   stream(attempt: Attempt, question: EngineQuestion): Promise<CompletionStream>;
   /** A greedy answer with its log-probabilities, for proofs. */

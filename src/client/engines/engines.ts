@@ -1,5 +1,6 @@
 import type { EngineKind, ResolvedServingOptions } from "../options.js";
 import type { Engine } from "./engine.js";
+import { OllamaEngine } from "./ollama-engine.js";
 import { OpenAiEngine } from "./openai-engine.js";
 import { VllmEngine } from "./vllm-engine.js";
 
@@ -17,9 +18,9 @@ export function createEngine(options: ResolvedServingOptions): {
   unavailableCode: "engine_unavailable" | "runtime_unavailable";
 } {
   const settings = { baseModel: options.baseModel, headersMs: options.timeouts.headersMs, maxEventBytes: options.maxEventBytes };
-  const loadsAdapters = options.engine === "vllm" || options.engine === "runtime";
+  const kinds = { runtime: VllmEngine, vllm: VllmEngine, ollama: OllamaEngine, "openai-compatible": OpenAiEngine } as const;
   return {
-    engine: loadsAdapters ? new VllmEngine(settings) : new OpenAiEngine(settings),
+    engine: new kinds[options.engine](settings),
     startHint: START_HINTS[options.engine](options.baseModel),
     unavailableCode: options.engine === "runtime" ? "runtime_unavailable" : "engine_unavailable",
   };

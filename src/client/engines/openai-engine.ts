@@ -2,11 +2,14 @@ import { z } from "zod";
 import { ConfigurationError } from "../../errors.js";
 import type { Attempt } from "../http/attempt.js";
 import { AttemptError } from "../http/attempt-error.js";
-import { invalidResponse, readComplaint, statusError } from "../http/engine-errors.js";
-import { CompletionStream } from "./completion-stream.js";
-import { type CompletionEvent, NotACompletion, readCompletion } from "./completion-wire.js";
-import type { Engine, EngineDescription, EngineQuestion, ScoredAnswer, ServedModel } from "./engine.js";
+import { invalidResponse } from "../http/engine-errors.js";
+import type { CompletionStream } from "./completion-stream.js";
+import { type Completion, readCompletion } from "./completion-wire.js";
+import type { Engine, EngineDescription, EngineQuestion, EngineTraits, ScoredAnswer, ServedModel } from "./engine.js";
+import { openAiBody } from "./openai-body.js";
+import { checkedBody, openStream } from "./read-answer.js";
 import { readScoredAnswer } from "./scored-answer.js";
+import { SERVER_SENT_EVENTS } from "./stream-format.js";
 
 /** What an engine of this family is told about time and size. */
 export interface OpenAiEngineSettings {
@@ -35,38 +38,39 @@ const ModelList = z.object({ data: z.array(ModelCard) });
 
 /** Any server with OpenAI's `/v1/chat/completions` and `/v1/models`; adapters are model names that it serves already. */
 export class OpenAiEngine implements Engine {
+  readonly traits: EngineTraits = { loadsAdapters: false, scoresAnswers: false, listsModels: false, speaksOpenAi: true };
   protected readonly settings: OpenAiEngineSettings;
 
   constructor(settings: OpenAiEngineSettings) {
     this.settings = settings;
   }
 
-  async complete(attempt: Attempt, question: EngineQuestion): Promise<CompletionEvent> {
-    const body = await attempt.connection.json(attempt, "POST", "/v1/chat/completions", bodyOf(question));
-    return this.checked(attempt, body, readCompletion);
+  async complete(attempt: Attempt, question: EngineQuestion): Promise<Completion> {
+    const body = await attempt.connection.json(attempt, "POST", "/v1/chat/completions", openAiBody(question));
+    return checkedBody(attempt, body, readCompletion);
   }
 
   async stream(attempt: Attempt, question: EngineQuestion): Promise<CompletionStream> {
     const { connection } = attempt;
     attempt.enter("headers", this.settings.headersMs);
-    const body = { ...bodyOf(question), stream: true, stream_options: { include_usage: true } };
-    const response = await connection.open(attempt, "POST", "/v1/chat/completions", "text/event-stream", body);
+    const body = { ...openAiBody(question), stream: true, stream_options: { include_usage: true } };
+    const response = await connection.open(attempt, "POST", "/v1/chat/completions", SERVER_SENT_EVENTS.contentType, body);
     attempt.park();
-    if (!response.contentType.startsWith("text/event-stream")) {
-      response.body.destroy();
-      throw invalidResponse(connection.url, `a stream was asked for and ${response.contentType || "no content type"} was sent`);
-    }
-    return new CompletionStream(attempt, response.body, this.settings.maxEventBytes);
+    return openStream(attempt, response, {
+      maxEventBytes: this.settings.maxEventBytes,
+      format: SERVER_SENT_EVENTS,
+      keepsRaw: question.body !== undefined,
+    });
   }
 
   async score(attempt: Attempt, question: Pick<EngineQuestion, "model" | "messages" | "maxTokens">): Promise<ScoredAnswer> {
     const body = {
-      ...bodyOf({ ...question, temperature: 0 }),
+      ...openAiBody({ ...question, temperature: 0 }),
       logprobs: true,
       top_logprobs: TOP_TOKENS,
       ...this.scoringFields(),
     };
-    return this.checked(attempt, await attempt.connection.json(attempt, "POST", "/v1/chat/completions", body), readScoredAnswer);
+    return checkedBody(attempt, await attempt.connection.json(attempt, "POST", "/v1/chat/completions", body), readScoredAnswer);
   }
 
   async describe(attempt: Attempt): Promise<EngineDescription> {
@@ -117,17 +121,6 @@ export class OpenAiEngine implements Engine {
   private servedModel({ id, root, parent, sha256 }: ModelCard): ServedModel {
     return { id, path: root ?? null, isAdapter: this.isAdapter(id, parent ?? null), sha256: sha256 ?? null };
   }
-
-  private checked<Result>(attempt: Attempt, body: unknown, read: (body: unknown) => Result): Result {
-    const { url } = attempt.connection;
-    try {
-      return read(body);
-    } catch (error) {
-      if (!(error instanceof NotACompletion)) throw error;
-      if (error.complaint === undefined) throw invalidResponse(url, error.message);
-      throw statusError(url, { status: 500, retryAfter: null }, readComplaint(JSON.stringify(body)));
-    }
-  }
 }
 
 function descriptionOf(cards: readonly ModelCard[], baseModel: string, modelOf: (card: ModelCard) => ServedModel): EngineDescription {
@@ -140,9 +133,4 @@ function descriptionOf(cards: readonly ModelCard[], baseModel: string, modelOf: 
     adapterSlots: base?.max_adapters ?? null,
     instance: base?.instance ?? null,
   };
-}
-
-function bodyOf({ model, messages, maxTokens, temperature, topP, stop, seed }: EngineQuestion): object {
-  // JSON leaves undefined fields out
-  return { model, messages, max_tokens: maxTokens, temperature, top_p: topP, stop, seed };
 }

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { ConflictError, ValidationError } from "../../errors.js";
 import type { Attempt } from "../http/attempt.js";
 import { AttemptError } from "../http/attempt-error.js";
-import type { EngineDescription } from "./engine.js";
+import type { EngineDescription, EngineTraits } from "./engine.js";
 import { OpenAiEngine } from "./openai-engine.js";
 
 /**
@@ -11,6 +11,8 @@ import { OpenAiEngine } from "./openai-engine.js";
  * loaded once and never again with another path.
  */
 export class VllmEngine extends OpenAiEngine {
+  override readonly traits: EngineTraits = { loadsAdapters: true, scoresAnswers: true, listsModels: true, speaksOpenAi: true };
+
   override async loadAdapter(attempt: Attempt, adapter: { id: string; path: string }): Promise<"loaded" | "already_loaded"> {
     try {
       await attempt.connection.send(attempt, "POST", "/v1/load_lora_adapter", { lora_name: adapter.id, lora_path: adapter.path });

@@ -5,8 +5,9 @@ import type { AdapterPlacement } from "../adapter-placement.js";
 import type { Dispatcher } from "../balancing/dispatcher.js";
 import type { Endpoint } from "../balancing/endpoint.js";
 import type { EngineIntroduction } from "../balancing/engine-introduction.js";
-import type { CompletionStream } from "../engines/completion-stream.js";
-import type { Engine } from "../engines/engine.js";
+import type { CompletionStream, StreamPiece } from "../engines/completion-stream.js";
+import type { Completion } from "../engines/completion-wire.js";
+import type { Engine, EngineQuestion } from "../engines/engine.js";
 import type { Attempt } from "../http/attempt.js";
 import { AttemptError } from "../http/attempt-error.js";
 import type { CallScope } from "../http/call-scope.js";
@@ -15,6 +16,7 @@ import type { ResolvedServingOptions } from "../options.js";
 import type { RecordedGeneration } from "../ports.js";
 import type { ChunkSource } from "./generation-stream.js";
 import { type PreparedRequest, prepareRequest } from "./prepared-request.js";
+import { GenerationSpan } from "./telemetry.js";
 
 /** Where an attempt is made. */
 interface Place {
@@ -38,18 +40,28 @@ export class GenerationRun implements ChunkSource {
   private prepared: PreparedRequest | null = null;
   private open: CompletionStream | null = null;
   private given: string[] = [];
+  private completion: Completion | null = null;
   private isRecorded = false;
+  private readonly span = new GenerationSpan();
 
   readonly id: string;
   private readonly request: GenerationRequest;
   private readonly scope: CallScope;
   private readonly context: GenerationContext;
+  private readonly body: EngineQuestion["body"];
 
-  constructor(id: string, request: GenerationRequest, scope: CallScope, context: GenerationContext) {
+  /** With `body` the engine gets that, and the request describes it for routing and the record. */
+  constructor(id: string, request: GenerationRequest, scope: CallScope, context: GenerationContext, body?: EngineQuestion["body"]) {
     this.id = id;
     this.request = request;
+    this.body = body;
     this.scope = scope;
     this.context = context;
+  }
+
+  /** The engine's own answer, once `whole` has resolved. */
+  get engineBody(): unknown {
+    return this.completion?.body;
   }
 
   /** The whole answer at once. */
@@ -65,24 +77,29 @@ export class GenerationRun implements ChunkSource {
         attempt.finish();
         return { completion, url: attempt.connection.url };
       });
-      const { text, model, usage } = completion;
+      this.completion = completion;
+      const { text, model, usage, toolCalls } = completion;
       const result = this.result(prepared, {
         text,
         model,
         url,
         usage: usage ?? { promptTokens: 0, completionTokens: 0 },
+        toolCalls,
         finishReason: completion.finishReason ?? "stop",
       });
       this.record(result);
+      this.span.end(result);
       return result;
     } catch (error) {
-      throw asClaraError(error);
+      const reason = asClaraError(error);
+      this.span.fail(reason);
+      throw reason;
     } finally {
       this.scope.dispose();
     }
   }
 
-  async *batches(): AsyncGenerator<readonly string[], GenerationResult> {
+  async *batches(): AsyncGenerator<readonly StreamPiece[], GenerationResult> {
     const { timeouts } = this.context.options;
     try {
       const prepared = await this.prepare();
@@ -90,17 +107,19 @@ export class GenerationRun implements ChunkSource {
         this.openStream({ attempt, endpoint }, prepared),
       );
       this.open = open;
-      for (let texts = open.take(); ; texts = open.take()) {
-        if (texts.length > 0) yield texts;
+      for (let pieces = open.take(); ; pieces = open.take()) {
+        if (pieces.length > 0) yield pieces;
         this.scope.throwIfOver();
         if (open.isOver) break;
         await open.fill(null, timeouts.idleMs);
       }
       const result = this.soFar(prepared, open.finishReason ?? "stop");
       this.record(result);
+      this.span.end(result);
       return result;
     } catch (error) {
       const reason = asClaraError(error);
+      this.span.fail(reason);
       if (this.prepared !== null && this.open !== null)
         this.record(this.soFar(this.prepared, this.scope.reason instanceof AbortedError ? "aborted" : "error"));
       throw reason;
@@ -120,13 +139,15 @@ export class GenerationRun implements ChunkSource {
     this.scope.abort(new AbortedError("The reader left the stream before its end."));
     const result = this.soFar(this.prepared, "aborted");
     if (this.prepared !== null) this.record(result);
+    this.span.end(result);
     return result;
   }
 
   private async prepare(): Promise<PreparedRequest> {
     this.scope.throwIfOver();
-    this.prepared = await prepareRequest(this.request, this.context.options, this.scope.signal);
+    this.prepared = await prepareRequest(this.request, this.context.options, this.scope.signal, this.body);
     this.scope.throwIfOver();
+    this.span.begin(this.prepared, this.context.options.engine);
     return this.prepared;
   }
 
@@ -193,13 +214,14 @@ export class GenerationRun implements ChunkSource {
       model: open?.model ?? null,
       url: open?.attempt.connection.url ?? "",
       usage: open?.usage ?? { promptTokens: 0, completionTokens: open?.textEvents ?? 0 },
+      toolCalls: open?.toolCalls,
       finishReason,
     });
   }
 
   private result(
     prepared: PreparedRequest | null,
-    answer: { text: string; model: string | null; url: string; usage: GenerationResult["usage"]; finishReason: string },
+    answer: Pick<GenerationResult, "text" | "usage" | "finishReason" | "toolCalls"> & { model: string | null; url: string },
   ): GenerationResult {
     return {
       id: this.id,
@@ -208,6 +230,7 @@ export class GenerationRun implements ChunkSource {
       routingConfidence: prepared?.routing?.confidence ?? null,
       routing: prepared?.routing,
       usage: answer.usage,
+      ...(answer.toolCalls && answer.toolCalls.length > 0 ? { toolCalls: answer.toolCalls } : {}),
       finishReason: answer.finishReason,
       model: answer.model ?? prepared?.question.model ?? this.context.options.baseModel,
       endpoint: answer.url,

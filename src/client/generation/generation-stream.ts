@@ -1,10 +1,11 @@
 import { AbortedError } from "../../errors.js";
 import type { GenerationChunk, GenerationResult } from "../../types/generation.js";
+import { eventOf, serverSentResponse } from "./server-sent-response.js";
 
 /** What makes the chunks of a {@link GenerationStream}. */
 export interface ChunkSource {
-  /** Yields the texts that arrived together; returns the result. */
-  batches(): AsyncGenerator<readonly string[], GenerationResult>;
+  /** Yields the pieces that arrived together; returns the result. */
+  batches(): AsyncGenerator<readonly GenerationChunk[], GenerationResult>;
   /** Notes that the reader gets this text; false where the call is over and the rest must not be given out. */
   give(text: string): boolean;
   /** The reader left early: stop the engine. Resolves to what was received until then. */
@@ -92,6 +93,22 @@ export class GenerationStream implements AsyncIterable<GenerationChunk> {
     );
   }
 
+  /**
+   * The stream as an HTTP answer of server-sent events: `{ text }` for each piece, then an event `result` with the whole
+   * `GenerationResult`, or an event `error` with `{ code, message, isRetryable }`. Cancelling its body stops the engine.
+   * @example
+   * ```ts
+   * const answer = (request: Request) => clara.serving.stream({ prompt: new URL(request.url).searchParams.get("q") ?? "" }).toResponse();
+   * ```
+   */
+  toResponse(init: { headers?: Record<string, string> } = {}): Response {
+    return serverSentResponse(this, (chunk) => [eventOf(undefined, chunk)], {
+      headers: init.headers,
+      onEnd: async () => [eventOf("result", await this.result)],
+      onError: (error) => [eventOf("error", { code: error.code, message: error.message, isRetryable: error.isRetryable })],
+    });
+  }
+
   private async *run(): AsyncGenerator<GenerationChunk, void> {
     try {
       const source = this.open();
@@ -104,9 +121,9 @@ export class GenerationStream implements AsyncIterable<GenerationChunk> {
           return;
         }
         // the batch itself ends with the error where the call is over
-        for (const text of step.value) {
-          if (!source.give(text)) break;
-          yield { text };
+        for (const chunk of step.value) {
+          if (!source.give(chunk.text)) break;
+          yield chunk;
         }
       }
     } catch (error) {

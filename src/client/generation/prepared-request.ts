@@ -26,10 +26,12 @@ export async function prepareRequest(
   request: GenerationRequest,
   options: ResolvedServingOptions,
   signal: AbortSignal,
+  body?: EngineQuestion["body"],
 ): Promise<PreparedRequest> {
   const checked = GenerationRequest.safeParse(request);
   if (!checked.success) throw inputError(checked.error);
   const { prompt, adapterId, route, domain, maxTokens, temperature, topP, stop, seed, subjectId, metadata } = checked.data;
+  const { responseFormat, tools, toolChoice } = checked.data;
   const messages = checked.data.messages ?? [{ role: "user" as const, content: prompt ?? "" }];
   const isPinned = adapterId !== undefined;
   const routing = isPinned || !route ? undefined : await options.router?.route(messages, { domain, signal });
@@ -47,6 +49,10 @@ export async function prepareRequest(
       topP,
       stop,
       seed,
+      responseFormat,
+      tools,
+      toolChoice,
+      body,
     },
     subjectId,
     domain: domain ?? routing?.domain,

@@ -1,7 +1,7 @@
 import type { Attempt } from "./attempt.js";
 import { AttemptError } from "./attempt-error.js";
 import { connectionError, invalidResponse, readComplaint, statusError } from "./engine-errors.js";
-import type { BodyReader, HttpResponse, Transport } from "./transport.js";
+import type { BodyReader, HttpMethod, HttpResponse, Transport } from "./transport.js";
 
 /** Bytes of an error page that are read for its message. */
 const MAX_ERROR_BYTES = 65_536;
@@ -29,14 +29,15 @@ export class Connection {
   }
 
   /** Sends a request; any status but 2xx is an error. */
-  async open(attempt: Attempt, method: "GET" | "POST", path: string, accept: string, body?: object): Promise<HttpResponse> {
+  async open(attempt: Attempt, method: HttpMethod, path: string, accept: string, body?: object | Uint8Array): Promise<HttpResponse> {
     const headers: Record<string, string> = { accept };
-    if (body !== undefined) headers["content-type"] = "application/json";
+    const isBinary = body instanceof Uint8Array;
+    if (body !== undefined) headers["content-type"] = isBinary ? "application/octet-stream" : "application/json";
     if (this.token !== undefined) headers.authorization = `Bearer ${this.token}`;
     let response: HttpResponse;
     try {
-      const text = body === undefined ? undefined : JSON.stringify(body);
-      response = await this.settings.transport.send({ method, origin: this.url, path, headers, body: text, signal: attempt.signal });
+      const content = body === undefined || isBinary ? body : JSON.stringify(body);
+      response = await this.settings.transport.send({ method, origin: this.url, path, headers, body: content, signal: attempt.signal });
     } catch (error) {
       throw this.networkError(attempt, error);
     }
@@ -46,7 +47,7 @@ export class Connection {
   }
 
   /** Sends a request and reads a JSON answer. */
-  async json(attempt: Attempt, method: "GET" | "POST", path: string, body?: object): Promise<unknown> {
+  async json(attempt: Attempt, method: HttpMethod, path: string, body?: object): Promise<unknown> {
     const response = await this.open(attempt, method, path, "application/json", body);
     if (!response.contentType.includes("json")) {
       response.body.destroy();
@@ -61,7 +62,7 @@ export class Connection {
   }
 
   /** Sends a request and reads whatever it answers. */
-  async send(attempt: Attempt, method: "GET" | "POST", path: string, body?: object): Promise<void> {
+  async send(attempt: Attempt, method: HttpMethod, path: string, body?: object | Uint8Array): Promise<void> {
     const response = await this.open(attempt, method, path, "*/*", body);
     await this.whole(attempt, response.body, MAX_ERROR_BYTES, true);
   }

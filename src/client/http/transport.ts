@@ -1,7 +1,7 @@
 /** The part of the fetch standard that the client uses; the global `fetch` and undici's both fit. */
 export type FetchLike = (
   url: string,
-  init: { method: string; headers: Record<string, string>; body?: string; signal: AbortSignal; redirect: "manual" },
+  init: { method: string; headers: Record<string, string>; body?: string | Uint8Array; signal: AbortSignal; redirect: "manual" },
 ) => Promise<FetchedResponse>;
 
 /** The part of a `Response` that the client uses. */
@@ -11,14 +11,16 @@ export interface FetchedResponse {
   readonly body: { getReader(): { read(): Promise<{ done: boolean; value?: Uint8Array }>; cancel(): Promise<void> } } | null;
 }
 
+export type HttpMethod = "GET" | "POST" | "DELETE" | "HEAD";
+
 /** One HTTP request to an engine. */
 export interface HttpRequest {
-  method: "GET" | "POST";
+  method: HttpMethod;
   /** Base URL without a slash at its end. */
   origin: string;
   path: string;
   headers: Record<string, string>;
-  body?: string;
+  body?: string | Uint8Array;
   /** Aborting it frees the socket at once, also in the middle of the body. */
   signal: AbortSignal;
 }

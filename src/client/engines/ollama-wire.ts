@@ -1,0 +1,97 @@
+import { z } from "zod";
+import type { ConversationTurn } from "../../types/common.js";
+import { type Completion, type CompletionEvent, NotACompletion, parseEvent } from "./completion-wire.js";
+import type { EngineQuestion, ScoredAnswer } from "./engine.js";
+
+/** The body of `POST /api/chat` (docs/api.md of Ollama 0.17). */
+export function chatBody(question: EngineQuestion): Record<string, unknown> {
+  const { model, messages, maxTokens, temperature, topP, stop, seed, responseFormat, tools, toolChoice } = question;
+  return {
+    model,
+    messages: messages.map(ollamaMessage),
+    format: responseFormat?.type === "json_schema" ? responseFormat.schema : responseFormat?.type === "json_object" ? "json" : undefined,
+    // Ollama knows no choice of tools: none are shown where none may be called
+    tools: toolChoice === "none" ? undefined : tools?.map((tool) => ({ type: "function", function: tool })),
+    options: { num_predict: maxTokens, temperature, top_p: topP, stop: typeof stop === "string" ? [stop] : stop, seed },
+  };
+}
+
+function ollamaMessage({ role, content, toolCalls, toolCallId }: ConversationTurn): object {
+  return {
+    role,
+    content,
+    tool_calls: toolCalls?.map(({ id, name, arguments: text }) => ({ id, function: { name, arguments: parsedArguments(text) } })),
+    tool_call_id: toolCallId,
+  };
+}
+
+function parsedArguments(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // the model wrote them, and Ollama takes objects only
+    return {};
+  }
+}
+
+const Call = z.object({
+  id: z.string().nullish(),
+  function: z.object({ name: z.string(), arguments: z.record(z.string(), z.json()).nullish() }),
+});
+const Token = z.object({ token: z.string(), logprob: z.number() });
+const ChatResponse = z.object({
+  model: z.string().nullish(),
+  message: z.object({ content: z.string().nullish(), tool_calls: z.array(Call).nullish() }),
+  done: z.boolean(),
+  done_reason: z.string().nullish(),
+  prompt_eval_count: z.number().nullish(),
+  eval_count: z.number().nullish(),
+  logprobs: z.array(Token.extend({ top_logprobs: z.array(Token).nullish() })).nullish(),
+});
+
+function parse(body: unknown): z.infer<typeof ChatResponse> {
+  const parsed = ChatResponse.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw new NotACompletion(`${issue?.path.join(".")}: ${issue?.message}`, (body as { error?: unknown } | null)?.error);
+}
+
+/** Reads one line of a chat stream; its last one has the counts. Throws `NotACompletion`. */
+export function readOllamaEvent(data: string): CompletionEvent {
+  const { toolCalls, ...event } = completionOf(parse(parseEvent(data)));
+  // Ollama gives each call whole
+  const deltas = toolCalls?.map((call, index) => ({ index, ...call }));
+  return { ...event, ...(deltas ? { toolCalls: deltas } : {}) };
+}
+
+/** Reads a whole answer. Throws `NotACompletion`. */
+export function readOllamaAnswer(body: unknown): Completion {
+  return { ...completionOf(parse(body)), body };
+}
+
+/** Reads a whole answer with its log-probabilities. Throws `NotACompletion`. */
+export function readOllamaScores(body: unknown): ScoredAnswer {
+  const { message, logprobs } = parse(body);
+  if (!logprobs) throw new NotACompletion("log-probabilities were asked for and none were sent");
+  const named = ({ token, logprob }: z.infer<typeof Token>) => ({ id: null, text: token, logprob });
+  return {
+    text: message.content ?? "",
+    tokens: logprobs.map(({ top_logprobs, ...token }) => ({ ...named(token), top: (top_logprobs ?? []).map(named) })),
+  };
+}
+
+function completionOf({ model, message, done, done_reason, prompt_eval_count, eval_count }: z.infer<typeof ChatResponse>) {
+  const toolCalls = message.tool_calls?.map(({ id, function: { name, arguments: given } }) => ({
+    id: id ?? "",
+    name,
+    arguments: JSON.stringify(given ?? {}),
+  }));
+  return {
+    text: message.content ?? "",
+    ...(toolCalls && toolCalls.length > 0 ? { toolCalls } : {}),
+    finishReason: done ? (done_reason ?? "stop") : null,
+    model: model ?? null,
+    usage: done ? { promptTokens: prompt_eval_count ?? 0, completionTokens: eval_count ?? 0 } : null,
+    isLast: done,
+  };
+}
