@@ -232,7 +232,7 @@ async function complete(exchange: Exchange, context: EngineContext, fault: Stand
   }
   const excess = tooLong(body, context);
   if (excess !== null) return errorReply(400, "BadRequestError", excess, { param: "max_tokens" });
-  if (adapter !== null) await context.slots.touch(adapter.id);
+  if (adapter !== null) exchange.response.once("close", await context.slots.use(adapter.id));
   const text = body.messages?.at(-1)?.content ?? body.prompt ?? "";
   const scripted = await (context.options.answer ?? echo)({ adapter, text, body });
   const wire = new CompletionWire(chat, `${chat ? "chatcmpl" : "cmpl"}-${randomUUID()}`, model, tokenise(scripted, body));
@@ -275,6 +275,7 @@ async function stream(exchange: Exchange, wire: CompletionWire, context: EngineC
     fault === null || fault.kind === "split" || fault.kind === "slow-headers" ? -1 : Math.min(fault.afterTokens ?? 0, wire.tokenCount - 1);
   for (let index = 0; index < wire.tokenCount; index += 1) {
     if (interval > 0) await delay(interval, undefined, { signal });
+    await context.slots.idle();
     if (fault !== null && index === failAt && (await failInStream(fault, exchange))) return;
     await send(wire.token(index));
   }

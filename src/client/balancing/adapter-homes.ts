@@ -3,58 +3,95 @@ import type { Endpoint } from "./endpoint.js";
 
 /** Adapters asked for within this time make up the working set, milliseconds. */
 const WINDOW_MS = 60_000;
+/** Homes are given out anew when the working set has changed, and else so often, since what is popular changes too. */
+const REVIEW_MS = 10_000;
 /** An adapter's homes may be so much busier than the average before it gets another one. */
 const BOUNDED_LOAD = 1.25;
 
+interface Use {
+  calls: number;
+  lastAt: number;
+}
+
 /**
- * Which endpoints an adapter is asked of. Where all adapters in use fit into every engine's slots: all of them. Else each adapter has a few
- * homes by rendezvous hashing (Thaler and Ravishankar 1998), so that engines keep the same adapters resident and a new endpoint moves
- * few of them; a home that is much busier than the average hands on to the next (bounded loads, Mirrokni et al. 2018).
+ * Which endpoints an adapter is asked of. Where all adapters in use fit into every engine's slots: all of them. Else each has a home, by
+ * rendezvous hashing (Thaler and Ravishankar 1998) with as many adapters a home as it has slots (bounded loads, Mirrokni et al. 2018), so
+ * that engines keep the same adapters resident and a new endpoint moves few; slots that are left go to the most popular as further homes.
+ * Homes that are much busier than the average hand on to the next in line.
  */
 export class AdapterHomes {
-  readonly #lastUse = new Map<string, number>();
-  readonly #ranks = new Map<string, Endpoint[]>();
-  #ranked: readonly Endpoint[] = [];
+  readonly #uses = new Map<string, Use>();
+  #homes = new Map<string, Endpoint[]>();
+  #endpoints: readonly Endpoint[] = [];
+  #reviewedAt = Number.NEGATIVE_INFINITY;
 
   /** The adapter's homes, and behind them the others in the order in which they would become homes. */
   of(adapterId: string, endpoints: readonly Endpoint[]): { homes: Endpoint[]; others: Endpoint[] } {
-    const inUse = this.#inUse(adapterId);
-    const order = this.#rank(adapterId, endpoints);
-    const slots = endpoints.map((endpoint) => endpoint.turns.slots);
-    if (inUse <= Math.min(...slots)) return { homes: order, others: [] };
-    const total = slots.reduce((sum, count) => sum + count, 0);
-    let count = Math.max(1, Math.min(order.length, Math.floor(total / inUse)));
+    const now = performance.now();
+    const isNew = this.#note(adapterId, now);
+    if (this.#uses.size <= Math.min(...endpoints.map((endpoint) => endpoint.turns.slots))) return { homes: [...endpoints], others: [] };
+    if (isNew || endpoints !== this.#endpoints || now - this.#reviewedAt > REVIEW_MS) this.#review(endpoints, now);
+    const order = rank(adapterId, endpoints);
+    const homes = [...(this.#homes.get(adapterId) ?? order.slice(0, 1))];
+    const others = order.filter((endpoint) => !homes.includes(endpoint));
     const meanLoad = endpoints.reduce((sum, endpoint) => sum + endpoint.load, 0) / endpoints.length;
     const isBusy = (endpoint: Endpoint) => endpoint.load > Math.ceil(BOUNDED_LOAD * meanLoad) + 1;
-    while (count < order.length && order.slice(0, count).every(isBusy)) count += 1;
-    return { homes: order.slice(0, count), others: order.slice(count) };
+    while (others.length > 0 && homes.every(isBusy)) homes.push(others.shift()!);
+    return { homes, others };
   }
 
-  #inUse(adapterId: string): number {
-    const now = performance.now();
-    this.#lastUse.delete(adapterId);
-    this.#lastUse.set(adapterId, now);
-    for (const [id, usedAt] of this.#lastUse) {
-      if (now - usedAt <= WINDOW_MS) break;
-      this.#lastUse.delete(id);
-      this.#ranks.delete(id);
+  #note(adapterId: string, now: number): boolean {
+    const use = this.#uses.get(adapterId);
+    this.#uses.delete(adapterId);
+    this.#uses.set(adapterId, { calls: (use?.calls ?? 0) + 1, lastAt: now });
+    for (const [id, { lastAt }] of this.#uses) {
+      if (now - lastAt <= WINDOW_MS) break;
+      this.#uses.delete(id);
     }
-    return this.#lastUse.size;
+    return use === undefined;
   }
 
-  #rank(adapterId: string, endpoints: readonly Endpoint[]): Endpoint[] {
-    if (this.#ranked !== endpoints) {
-      this.#ranks.clear();
-      this.#ranked = endpoints;
+  /** Gives every adapter a home with room, the most popular first; then further homes while there is room. */
+  #review(endpoints: readonly Endpoint[], now: number): void {
+    const share = Math.ceil(this.#uses.size / endpoints.length);
+    const room = new Map(endpoints.map((endpoint) => [endpoint, Math.max(endpoint.turns.slots, share)]));
+    const popular = [...this.#uses].sort(([left, one], [right, other]) => other.calls - one.calls || (left < right ? -1 : 1));
+    const homes = new Map<string, Endpoint[]>(popular.map(([id]) => [id, []]));
+    for (let round = 0; round < endpoints.length; round += 1) {
+      for (const [id] of popular) {
+        const own = homes.get(id)!;
+        const next = rank(id, endpoints).find((endpoint) => room.get(endpoint)! > 0 && !own.includes(endpoint));
+        if (next === undefined) continue;
+        own.push(next);
+        room.set(next, room.get(next)! - 1);
+      }
     }
-    let order = this.#ranks.get(adapterId);
-    if (order === undefined) {
-      order = endpoints
-        .map((endpoint) => ({ endpoint, weight: createHash("sha256").update(`${adapterId}\n${endpoint.name}`).digest("hex") }))
-        .sort((left, right) => (left.weight < right.weight ? 1 : -1))
-        .map(({ endpoint }) => endpoint);
-      this.#ranks.set(adapterId, order);
-    }
-    return order;
+    this.#homes = homes;
+    this.#endpoints = endpoints;
+    this.#reviewedAt = now;
+    // so that popularity is what it was lately
+    for (const use of this.#uses.values()) use.calls /= 2;
   }
+}
+
+const weights = new WeakMap<Endpoint, Map<string, string>>();
+
+/** Endpoints by the weight that hashing gives them for this adapter, heaviest first. */
+function rank(adapterId: string, endpoints: readonly Endpoint[]): Endpoint[] {
+  return endpoints
+    .map((endpoint) => ({ endpoint, weight: weightOf(adapterId, endpoint) }))
+    .sort((left, right) => (left.weight < right.weight ? 1 : -1))
+    .map(({ endpoint }) => endpoint);
+}
+
+function weightOf(adapterId: string, endpoint: Endpoint): string {
+  const known = weights.get(endpoint) ?? new Map<string, string>();
+  weights.set(endpoint, known);
+  const key = `${adapterId}\n${endpoint.name}`;
+  let weight = known.get(key);
+  if (weight === undefined) {
+    weight = createHash("sha256").update(key).digest("hex").slice(0, 16);
+    known.set(key, weight);
+  }
+  return weight;
 }
