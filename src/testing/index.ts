@@ -9,6 +9,12 @@ export {
   type StandInQuestion,
   startStandInEngine,
 } from "./stand-in-engine.js";
+export {
+  type StandInOllama,
+  type StandInOllamaOptions,
+  type StandInOllamaQuestion,
+  startStandInOllama,
+} from "./stand-in-ollama.js";
 export type { RecordedRequest } from "./stand-in-server.js";
 export { type StandInTrainer, type StandInTrainerOptions, startStandInTrainer, type TrainerFault } from "./stand-in-trainer.js";
 export {

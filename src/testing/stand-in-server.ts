@@ -12,6 +12,8 @@ export interface RecordedRequest {
   /** Parsed JSON, or the text where it is not JSON; undefined without a body. */
   body: unknown;
   /** The body as it came. */
+  bytes: Buffer;
+  /** The body as text. */
   text: string;
   /** `performance.now()` of its arrival. */
   receivedAt: number;
@@ -113,6 +115,7 @@ async function exchange(request: IncomingMessage, response: ServerResponse, requ
     query: url.searchParams,
     headers: request.headers,
     body: undefined,
+    bytes: Buffer.alloc(0),
     text: "",
     receivedAt: performance.now(),
     state: "open",
@@ -126,7 +129,8 @@ async function exchange(request: IncomingMessage, response: ServerResponse, requ
     gone.abort();
   });
   try {
-    recorded.text = await readBody(request);
+    recorded.bytes = await readBody(request);
+    recorded.text = recorded.bytes.toString("utf8");
     recorded.body = parse(recorded.text);
     const reply = await handle({ request, response, recorded, signal: gone.signal });
     if (reply !== null) send(response, reply);
@@ -138,7 +142,7 @@ async function exchange(request: IncomingMessage, response: ServerResponse, requ
   }
 }
 
-async function readBody(request: IncomingMessage): Promise<string> {
+async function readBody(request: IncomingMessage): Promise<Buffer> {
   const parts: Buffer[] = [];
   let size = 0;
   for await (const part of request as AsyncIterable<Buffer>) {
@@ -146,7 +150,7 @@ async function readBody(request: IncomingMessage): Promise<string> {
     if (size > MAX_BODY_BYTES) throw new Error(`the body is larger than ${MAX_BODY_BYTES} bytes`);
     parts.push(part);
   }
-  return Buffer.concat(parts).toString("utf8");
+  return Buffer.concat(parts);
 }
 
 function parse(text: string): unknown {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { startStandInEngine } from "../../src/testing/index.js";
+import { startStandInEngine, startStandInOllama } from "../../src/testing/index.js";
 import { describeEngine } from "./engine-conformance.js";
-import { converse } from "./support/conversation.js";
+import { talkToOllama, talkToVllm } from "./support/conversations.js";
+import { converse } from "./support/converse.js";
 
 const adapters = [
   { id: "building@v1", path: "adapters/building@v1" },
@@ -12,8 +13,18 @@ const start = () => startStandInEngine({ hasAdapterFiles: (path) => adapters.som
 describe("the stand-in", () => {
   it("holds its part of a conversation as vLLM did when it was recorded", async () => {
     await using engine = await start();
-    const exchanges = await converse({ url: engine.url, baseModel: "base", adapterPath: adapters[0]!.path, emptyPath: "adapters/nothing" });
-    await expect(`${JSON.stringify(exchanges, null, 2)}\n`).toMatchFileSnapshot("vllm-conversation.json");
+    const paths = { adapterPath: adapters[0]!.path, emptyPath: "adapters/nothing" };
+    const names = [
+      [paths.adapterPath, "ADAPTER_PATH"],
+      [paths.emptyPath, "EMPTY_PATH"],
+    ] as const;
+    await expect(await converse({ url: engine.url, names }, talkToVllm(paths))).toMatchFileSnapshot("vllm-conversation.json");
+  });
+
+  it("holds its part of a conversation as Ollama did when it was recorded", async () => {
+    await using engine = await startStandInOllama();
+    const files = { "adapter_config.json": Buffer.from("{}"), "adapter_model.safetensors": Buffer.from("weights") };
+    await expect(await converse({ url: engine.url, names: [] }, talkToOllama(files))).toMatchFileSnapshot("ollama-conversation.json");
   });
 });
 

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { installRuntime, LocalVllm, tinyBaseModel } from "../../src/runtime/index.js";
 import { describeEngine } from "./engine-conformance.js";
-import { converse } from "./support/conversation.js";
+import { talkToVllm } from "./support/conversations.js";
+import { converse } from "./support/converse.js";
 import { describeProofs } from "./support/prove-for-real.js";
 import { type TrainedAdapter, trainAdapters } from "./support/trained-adapters.js";
 
@@ -29,8 +30,12 @@ afterAll(async () => {
 
 describe("vLLM", () => {
   it("says in a conversation what it said when it was recorded", async () => {
-    const exchanges = await converse({ ...endpoint, baseModel: "base", adapterPath: adapters[0]!.path, emptyPath: join(root, "nothing") });
-    await expect(`${JSON.stringify(exchanges, null, 2)}\n`).toMatchFileSnapshot("vllm-conversation.json");
+    const paths = { adapterPath: adapters[0]!.path, emptyPath: join(root, "nothing") };
+    const names = [
+      [paths.adapterPath, "ADAPTER_PATH"],
+      [paths.emptyPath, "EMPTY_PATH"],
+    ] as const;
+    await expect(await converse({ ...endpoint, names }, talkToVllm(paths))).toMatchFileSnapshot("vllm-conversation.json");
   });
 });
 

@@ -19,10 +19,10 @@ const TOP_TOKENS = 5;
 const LINES = jsonLines(readOllamaEvent);
 
 const Tags = z.object({
-  models: z.array(
-    z.object({ name: z.string(), digest: z.string().nullish(), details: z.object({ parent_model: z.string().nullish() }).nullish() }),
-  ),
+  models: z.array(z.object({ name: z.string(), digest: z.string().nullish() })),
 });
+const ADAPTER_ID = /@v\d+$/;
+
 const Version = z.object({ version: z.string() });
 const Status = z.object({ status: z.string() });
 
@@ -41,7 +41,8 @@ export class OllamaEngine implements Engine {
 
   async complete(attempt: Attempt, question: EngineQuestion): Promise<Completion> {
     const body = await attempt.connection.json(attempt, "POST", "/api/chat", { ...named(chatBody(question)), stream: false });
-    return checkedBody(attempt, body, readOllamaAnswer);
+    const { model, ...answer } = checkedBody(attempt, body, readOllamaAnswer);
+    return { ...answer, model: model === null ? null : this.idOf(model) };
   }
 
   async stream(attempt: Attempt, question: EngineQuestion): Promise<CompletionStream> {
@@ -72,12 +73,11 @@ export class OllamaEngine implements Engine {
   async models(attempt: Attempt): Promise<ServedModel[]> {
     const parsed = Tags.safeParse(await attempt.connection.json(attempt, "GET", "/api/tags"));
     if (!parsed.success) throw invalidResponse(attempt.connection.url, "/api/tags is not a list of models", parsed.error);
-    return parsed.data.models.map(({ name, digest, details }) => ({
-      id: this.idOf(name),
-      path: null,
-      isAdapter: Boolean(details?.parent_model),
-      sha256: digest ?? null,
-    }));
+    return parsed.data.models.map(({ name, digest }) => {
+      const id = this.idOf(name);
+      // what a model was made of is not said: the form of the name tells
+      return { id, path: null, isAdapter: ADAPTER_ID.test(id), sha256: digest ?? null };
+    });
   }
 
   async loadAdapter(attempt: Attempt, { id, path }: { id: string; path: string }): Promise<"loaded" | "already_loaded"> {
