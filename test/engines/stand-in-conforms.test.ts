@@ -1,3 +1,6 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { startStandInEngine, startStandInOllama } from "../../src/testing/index.js";
 import { describeEngine } from "./engine-conformance.js";
@@ -28,10 +31,45 @@ describe("the stand-in", () => {
   });
 });
 
-describeEngine("the stand-in", async () => {
+describeEngine("the stand-in for vLLM", async () => {
   const engine = await start();
   return { url: engine.url, engine: "vllm", baseModel: "base", adapters, [Symbol.asyncDispose]: () => engine.close() };
 });
+
+describeEngine(
+  "the stand-in as a server of models by name",
+  async () => {
+    const engine = await start();
+    engine.restart({ adapters });
+    return { url: engine.url, engine: "openai-compatible", baseModel: "base", adapters, [Symbol.asyncDispose]: () => engine.close() };
+  },
+  { keepsAdapters: true },
+);
+
+describeEngine(
+  "the stand-in for Ollama",
+  async () => {
+    const engine = await startStandInOllama();
+    const folder = await mkdtemp(join(tmpdir(), "clara-ollama-"));
+    const onDisk = adapters.map(({ id }) => ({ id, path: join(folder, id) }));
+    for (const { path } of onDisk) {
+      await mkdir(path);
+      await writeFile(join(path, "adapter_config.json"), "{}");
+      await writeFile(join(path, "adapter_model.safetensors"), `weights of ${path}`);
+    }
+    return {
+      url: engine.url,
+      engine: "ollama",
+      baseModel: "base",
+      adapters: onDisk,
+      [Symbol.asyncDispose]: async () => {
+        await engine.close();
+        await rm(folder, { recursive: true });
+      },
+    };
+  },
+  { hidesFolders: true, hasNoLimit: true },
+);
 
 // CLARA_TEST_ENGINE: JSON of an `EngineUnderTest` that runs already, for example vLLM on a GPU
 const external = process.env.CLARA_TEST_ENGINE;

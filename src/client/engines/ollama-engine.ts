@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { ConfigurationError } from "../../errors.js";
+import { ConfigurationError, ValidationError } from "../../errors.js";
 import type { Attempt } from "../http/attempt.js";
 import { AttemptError } from "../http/attempt-error.js";
 import { invalidResponse } from "../http/engine-errors.js";
@@ -84,7 +84,7 @@ export class OllamaEngine implements Engine {
     if ((await this.models(attempt)).some((model) => model.id === id)) return "already_loaded";
     const adapters: Record<string, string> = {};
     for (const name of ADAPTER_FILES) {
-      const content = await this.read(attempt, id, join(path, name));
+      const content = await this.read(attempt, { id, path }, name);
       const digest = `sha256:${createHash("sha256").update(content).digest("hex")}`;
       if (!(await this.hasBlob(attempt, digest))) await attempt.connection.send(attempt, "POST", `/api/blobs/${digest}`, content);
       adapters[name] = digest;
@@ -119,12 +119,15 @@ export class OllamaEngine implements Engine {
     }
   }
 
-  private async read(attempt: Attempt, id: string, file: string): Promise<Uint8Array> {
+  private async read(attempt: Attempt, { id, path }: { id: string; path: string }, name: string): Promise<Uint8Array> {
+    const file = join(path, name);
     try {
       return await readFile(file);
     } catch (cause) {
-      const why = `adapter ${id} cannot be sent to Ollama, since ${file} cannot be read here (${(cause as NodeJS.ErrnoException).code})`;
-      throw this.cannot(attempt, why, cause);
+      const { url } = attempt.connection;
+      const message = `Adapter ${id} cannot be sent to Ollama at ${url}, since ${file} cannot be read here (${(cause as NodeJS.ErrnoException).code}).`;
+      const error = new ValidationError("adapter_invalid", message, { details: { id, path, endpoint: url }, cause });
+      throw new AttemptError(error, { failover: false, retry: false });
     }
   }
 
