@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import os
 import re
 import sys
@@ -210,6 +211,22 @@ def load_base(
     if device_map is None and cuda:
         model = model.to("cuda:0")
     return model
+
+
+def room_for(base: Base, dtype: "torch.dtype") -> str | None:
+    """Where the base fits as it is besides what is loaded: `cuda:0`, else `cpu`, else None. A third more than its weights is asked for."""
+    import psutil
+    import torch
+    from safetensors import safe_open
+
+    count = 0
+    for file in weight_files(base.folder):
+        with safe_open(file, framework="pt") as tensors:
+            count += sum(math.prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())
+    needed = count * dtype.itemsize * 4 // 3
+    if torch.cuda.is_available() and torch.cuda.mem_get_info()[0] > needed:
+        return "cuda:0"
+    return "cpu" if psutil.virtual_memory().available > needed else None
 
 
 def quantization_config(bits: int, dtype: "torch.dtype"):

@@ -22,6 +22,7 @@ from .bases import (
     pick_dtype,
     quantization_config,
     resolve_base,
+    room_for,
     shapes_of,
     weight_files,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "quantization_config",
     "read_adapter",
     "resolve_base",
+    "room_for",
     "shapes_of",
     "weight_files",
 ]

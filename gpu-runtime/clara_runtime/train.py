@@ -15,12 +15,15 @@ import time
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import RuntimeFault
 from .paths import adapter_folder, atomic_folder, checkpoint_folder, inside
 from .program import Context, main, run_job, set_threads
 from .protocol import Emit, protocol_version
+
+if TYPE_CHECKING:
+    from .models import Adapter
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "safetensors")
 
@@ -220,7 +223,6 @@ class _Training:
     def save(self, evaluation: list[dict] | None) -> dict:
         import shutil
 
-        from . import fingerprint
         from .data import file_hash
         from .models import read_adapter
 
@@ -247,13 +249,33 @@ class _Training:
                 "evaluation": evaluation,
             }
             write_json(folder / "clara.json", self.manifest(result))
-            result["fingerprint"] = fingerprint.record(self.model, self.codec, self.rows)
-            write_json(folder / "fingerprint.json", result["fingerprint"])
+            # what we would not load, we do not publish
+            adapter = read_adapter(folder, self.base, shapes=self.shapes)
+            found = self.fingerprint(adapter)
+            if found is not None:
+                result["fingerprint"] = found
+                write_json(folder / "fingerprint.json", found)
             result["seconds"] = {**self.context.seconds, "save": round(time.monotonic() - begin, 3)}
             write_json(folder / "result.json", result)
-            read_adapter(folder, self.base, shapes=self.shapes)  # what we would not load, we do not publish
         shutil.rmtree(self.checkpoints, ignore_errors=True)
         return result
+
+    def fingerprint(self, adapter: Adapter) -> dict | None:
+        """What the adapter says on the base as engines serve it: a quantised one answers otherwise. None where that does not fit beside it."""
+        import torch
+
+        from . import fingerprint
+        from .models import attach_adapter, load_base, pick_dtype, room_for
+
+        if self.bits is None:
+            return fingerprint.record(self.model, self.codec, self.rows)
+        dtype = pick_dtype("auto", torch.cuda.is_available())
+        place = room_for(self.base, dtype)
+        if place is None:
+            self.emit.log("no fingerprint: the base fits into no memory as it is served, so that engines cannot be asked for proof of this adapter")
+            return None
+        model = attach_adapter(load_base(self.base, dtype=dtype, device_map=place), adapter, "default")
+        return fingerprint.record(model, self.codec, self.rows)
 
     def manifest(self, result: dict) -> dict:
         summary = [

@@ -132,6 +132,25 @@ def test_qlora_trains_on_a_quantised_base(root, run_train, make_spec, bits, base
     tensors = read_adapter(result["adapter_path"], base).tensors
     assert {str(tensor.dtype) for tensor in tensors.values()} == {"torch.float32"}
 
+    from clara_runtime.fingerprint import log_probs
+
+    # engines serve the base as it is, so that is what the fingerprint must say
+    codec, plain = ChatCodec(load_tokenizer(base)), load_base(base).eval()
+    for entry in result["fingerprint"]["prompts"]:
+        again = log_probs(plain, codec.prompts([entry["messages"]])[0], entry["base"]["token_ids"])
+        assert again == pytest.approx(entry["base"]["logprobs"], abs=1e-5)
+
+
+def test_without_room_for_the_whole_base_qlora_records_no_fingerprint(root, run_train, make_spec, monkeypatch) -> None:
+    from clara_runtime import models
+
+    monkeypatch.setattr(models, "room_for", lambda base, dtype: None)
+    spec = make_spec(trainer="qlora", quantization={"bits": 4}, settings__max_steps=2, settings__augment_share=0)
+    code, events = run_train(spec, root)
+    assert code == 0, events[-1]
+    assert "fingerprint" not in events[-1]["result"]
+    assert any("no fingerprint" in event.get("message", "") for event in events)
+
 
 def test_gradient_checkpointing_and_accumulation_give_the_same_first_loss(root, run_train, make_spec) -> None:
     losses = []

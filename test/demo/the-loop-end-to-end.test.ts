@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -7,8 +7,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { DemoReport } from "../../src/cli/demo/report.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const demo = (...args: string[]) =>
-  execa("node", ["dist/cli/main.js", "demo", ...args], { cwd: root, preferLocal: true, localDir: root, reject: false });
+const clara = (...args: string[]) =>
+  execa("node", ["dist/cli/main.js", ...args], { cwd: root, preferLocal: true, localDir: root, reject: false });
+const demo = (...args: string[]) => clara("demo", ...args);
 
 let folder: string;
 
@@ -23,7 +24,7 @@ describe("the loop, end to end", () => {
 
   beforeAll(async () => {
     const file = join(folder, "report.json");
-    const result = await demo("--json", file);
+    const result = await demo("--json", file, "--keep", join(folder, "state"));
     exitCode = result.exitCode;
     report = JSON.parse(
       await readFile(file, "utf8").catch(() => Promise.reject(new Error(`no report:\n${result.stdout}\n${result.stderr}`))),
@@ -62,6 +63,31 @@ describe("the loop, end to end", () => {
     expect(report.ledger.accepted + report.ledger.rejected + report.ledger.duplicates).toBeLessThanOrEqual(report.ledger.received);
     expect(report.reopened.exactAfter).toBeGreaterThan(0.6);
   });
+});
+
+describe("an adapter of a state that was kept", () => {
+  const verify = (adapter: string) => clara("adapters", "verify", adapter, "--data", join(folder, "state"), "--json");
+
+  test("is shown to be served as it was trained", async () => {
+    const result = await verify("building@v1");
+    expect(result.exitCode, result.stderr).toBe(0);
+    expect(JSON.parse(result.stdout)).toEqual([expect.objectContaining({ adapterId: "building@v1", status: "proven", problems: [] })]);
+  }, 120_000);
+
+  test("with another one in its folder fails, and is named", async () => {
+    const folderOf = (adapter: string) => join(folder, "state", "runtime", "adapters", adapter);
+    await cp(folderOf("office@v1"), folderOf("building@v1"), { recursive: true });
+    const result = await verify("building@v1");
+    expect(result.exitCode).toBe(1);
+    expect(result.stderr).toContain("adapter_unproven");
+    expect(result.stderr).toContain("building@v1");
+  }, 120_000);
+
+  test("that does not exist is named", async () => {
+    const result = await verify("bulding@v1");
+    expect(result.exitCode).toBe(1);
+    expect(result.stderr).toContain("bulding@v1");
+  }, 120_000);
 });
 
 describe("bad input to the demo", () => {

@@ -36,4 +36,39 @@ const rollback = defineCommand({
     }),
 });
 
-export const adapters = defineCommand({ meta: { name: "adapters", description: "The adapter registry" }, subCommands: { list, rollback } });
+const verify = defineCommand({
+  meta: { name: "verify", description: "Have every endpoint show that it serves what was trained" },
+  args: { ...connectionArgs, adapter: { type: "positional", description: "Adapter version", valueHint: "NAME@vN", required: true } },
+  run: ({ args }) =>
+    guarded(async (signal) => {
+      await using clara = await connect(args, { worker: false, signal });
+      const { id, path } = await clara.router.getAdapter(args.adapter, { signal });
+      await clara.serving.loadAdapter({ id, path }, { signal });
+      const proofs = await clara.serving.verifyAdapter(id, { signal });
+      print(proofs, {
+        json: args.json,
+        text: () =>
+          table(
+            proofs.map(({ endpoint, status, difference, tolerance, problems }) => [
+              endpoint,
+              status,
+              nats(difference),
+              nats(tolerance),
+              problems.join("; "),
+            ]),
+            { head: ["endpoint", "adapter", "difference", "tolerated", "problems"] },
+          ),
+      });
+      return proofs.some(({ status }) => status === "failed") ? ExitCode.failed : ExitCode.ok;
+    }),
+});
+
+/** Mean nats a token, for people. */
+function nats(value: number | null): string {
+  return value === null ? "" : value.toExponential(1);
+}
+
+export const adapters = defineCommand({
+  meta: { name: "adapters", description: "The adapter registry" },
+  subCommands: { list, verify, rollback },
+});
