@@ -94,7 +94,7 @@ export class AdapterPlacement {
   }
 
   /** Asks every endpoint for proof anew, and reports what each says. */
-  async verify(scope: CallScope, adapter: AdapterFiles): Promise<AdapterProof[]> {
+  async verify(scope: CallScope, adapter: Omit<AdapterFiles, "path">): Promise<AdapterProof[]> {
     const identity = adapter.identity ?? (await this.#identityOf(adapter.id));
     const outcomes = await this.#everywhere(scope, async (attempt, endpoint) => {
       await this.#parts.introduction.meet(attempt, endpoint);
@@ -200,7 +200,7 @@ export class AdapterPlacement {
     return { status, proof };
   }
 
-  async #prove(attempt: Attempt, endpoint: Endpoint, { id, identity, predecessorId }: AdapterFiles): Promise<AdapterProof> {
+  async #prove(attempt: Attempt, endpoint: Endpoint, { id, identity, predecessorId }: Omit<AdapterFiles, "path">): Promise<AdapterProof> {
     const { engine, adminMs, proof: options, introduction } = this.#parts;
     const startedAt = performance.now();
     const stamp = () => ({

@@ -205,7 +205,7 @@ export class ServingClient implements AsyncDisposable {
    * ```
    */
   verifyAdapter(id: string, options: CallOptions & { predecessorId?: string } = {}): Promise<AdapterProof[]> {
-    return this.administer(options.signal, (scope) => this.placement.verify(scope, { id, path: "", predecessorId: options.predecessorId }));
+    return this.administer(options.signal, (scope) => this.placement.verify(scope, { id, predecessorId: options.predecessorId }));
   }
 
   /**

@@ -1,7 +1,8 @@
-import { ConfigurationError, NotFoundError } from "../../errors.js";
+import { ConfigurationError, type NotFoundError } from "../../errors.js";
 import type { Engine, EngineDescription, ServedModel } from "../engines/engine.js";
 import type { Attempt } from "../http/attempt.js";
 import { AttemptError } from "../http/attempt-error.js";
+import { modelNotServed } from "../http/engine-errors.js";
 import type { Endpoint } from "./endpoint.js";
 
 /** What an engine must turn out to be. */
@@ -61,8 +62,7 @@ export class EngineIntroduction {
     if (base === undefined) {
       if (!listsModels) return;
       const served = models.map(({ id }) => id);
-      const message = `The engine at ${url} does not serve the model ${baseModel}. It serves: ${served.join(", ") || "none"}. Set the option baseModel to one of them.`;
-      throw refusal(new NotFoundError("model_not_found", message, { details: { id: baseModel, endpoint: url, served } }));
+      throw refusal(modelNotServed(url, baseModel, served));
     }
     if (baseModelSha256 !== undefined && base.sha256 !== null && base.sha256 !== baseModelSha256) {
       throw mismatch(url, `its base model ${baseModel} has the SHA-256 ${base.sha256}, and ${baseModelSha256} is expected`);

@@ -81,12 +81,7 @@ export function joinToolCalls(deltas: readonly ToolCallDelta[]): ToolCall[] {
 
 /** Reads a whole chat completion. Throws `NotACompletion`. */
 export function readCompletion(body: unknown): Completion {
-  const parsed = CompletionBody.safeParse(body);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    throw new NotACompletion(`${issue?.path.join(".")}: ${issue?.message}`, (body as { error?: unknown } | null)?.error);
-  }
-  const { choices, model, usage } = parsed.data;
+  const { choices, model, usage } = parseAnswer(CompletionBody, body);
   const { message, finish_reason } = choices[0]!;
   const toolCalls = message.tool_calls?.map(({ id, function: called }) => ({ id: id ?? "", ...called }));
   return {
@@ -116,6 +111,14 @@ const CompletionBody = z.object({
     .min(1),
   usage: z.object({ prompt_tokens: z.number(), completion_tokens: z.number().optional() }).nullish(),
 });
+
+/** A whole answer of this shape; what else came, or the engine's complaint in it, is a `NotACompletion`. */
+export function parseAnswer<Shape extends z.ZodType>(shape: Shape, body: unknown): z.infer<Shape> {
+  const parsed = shape.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw new NotACompletion(`${issue?.path.join(".")}: ${issue?.message}`, (body as { error?: unknown } | null)?.error);
+}
 
 /** An event as an object; an engine that broke off in its midst says so by an `error` in it. Throws `NotACompletion`. */
 export function parseEvent(data: string): Record<string, unknown> {

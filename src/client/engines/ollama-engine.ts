@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { ConfigurationError, ValidationError } from "../../errors.js";
+import { ValidationError } from "../../errors.js";
 import type { Attempt } from "../http/attempt.js";
 import { AttemptError } from "../http/attempt-error.js";
-import { invalidResponse } from "../http/engine-errors.js";
+import { capabilityMissing, failedStatus, invalidResponse } from "../http/engine-errors.js";
 import type { CompletionStream } from "./completion-stream.js";
 import type { Completion } from "./completion-wire.js";
 import type { Engine, EngineDescription, EngineQuestion, EngineTraits, ScoredAnswer, ServedModel } from "./engine.js";
@@ -100,7 +100,7 @@ export class OllamaEngine implements Engine {
       await attempt.connection.send(attempt, "DELETE", "/api/delete", { model: modelName(id) });
       return "unloaded";
     } catch (error) {
-      if (error instanceof AttemptError && error.error.details.status === 404) return "not_loaded";
+      if (failedStatus(error) === 404) return "not_loaded";
       throw error;
     }
   }
@@ -114,7 +114,7 @@ export class OllamaEngine implements Engine {
       await attempt.connection.send(attempt, "HEAD", `/api/blobs/${digest}`);
       return true;
     } catch (error) {
-      if (error instanceof AttemptError && error.error.details.status === 404) return false;
+      if (failedStatus(error) === 404) return false;
       throw error;
     }
   }
@@ -136,16 +136,10 @@ export class OllamaEngine implements Engine {
     return (error: unknown): never => {
       const message = error instanceof AttemptError ? error.message : "";
       if (/unsupported|unknown (type|architecture)|no adapter/i.test(message)) {
-        throw this.cannot(attempt, `adapter ${id} cannot be converted by this version of Ollama (${message})`, error);
+        throw capabilityMissing(attempt.connection.url, `adapter ${id} cannot be converted by this version of Ollama (${message})`, error);
       }
       throw error;
     };
-  }
-
-  private cannot(attempt: Attempt, what: string, cause: unknown): AttemptError {
-    const { url } = attempt.connection;
-    const error = new ConfigurationError("capability_missing", `The engine at ${url}: ${what}.`, { details: { endpoint: url }, cause });
-    return new AttemptError(error, { failover: false, retry: false });
   }
 
   /** `name:latest` is what Ollama calls a model without a tag; an adapter's version is its tag. */

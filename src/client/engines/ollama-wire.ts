@@ -1,7 +1,8 @@
 import { z } from "zod";
 import type { ConversationTurn } from "../../types/common.js";
-import { type Completion, type CompletionEvent, NotACompletion, parseEvent } from "./completion-wire.js";
+import { type Completion, type CompletionEvent, parseAnswer, parseEvent } from "./completion-wire.js";
 import type { EngineQuestion, ScoredAnswer } from "./engine.js";
+import { ScoredTokens, scoredAnswer } from "./scored-answer.js";
 
 /** The body of `POST /api/chat` (docs/api.md of Ollama 0.17). */
 export function chatBody(question: EngineQuestion): Record<string, unknown> {
@@ -38,7 +39,6 @@ const Call = z.object({
   id: z.string().nullish(),
   function: z.object({ name: z.string(), arguments: z.record(z.string(), z.json()).nullish() }),
 });
-const Token = z.object({ token: z.string(), logprob: z.number() });
 const ChatResponse = z.object({
   model: z.string().nullish(),
   message: z.object({ content: z.string().nullish(), tool_calls: z.array(Call).nullish() }),
@@ -46,19 +46,12 @@ const ChatResponse = z.object({
   done_reason: z.string().nullish(),
   prompt_eval_count: z.number().nullish(),
   eval_count: z.number().nullish(),
-  logprobs: z.array(Token.extend({ top_logprobs: z.array(Token).nullish() })).nullish(),
+  logprobs: ScoredTokens.nullish(),
 });
-
-function parse(body: unknown): z.infer<typeof ChatResponse> {
-  const parsed = ChatResponse.safeParse(body);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  throw new NotACompletion(`${issue?.path.join(".")}: ${issue?.message}`, (body as { error?: unknown } | null)?.error);
-}
 
 /** Reads one line of a chat stream; its last one has the counts. Throws `NotACompletion`. */
 export function readOllamaEvent(data: string): CompletionEvent {
-  const { toolCalls, ...event } = completionOf(parse(parseEvent(data)));
+  const { toolCalls, ...event } = completionOf(parseAnswer(ChatResponse, parseEvent(data)));
   // Ollama gives each call whole
   const deltas = toolCalls?.map((call, index) => ({ index, ...call }));
   return { ...event, ...(deltas ? { toolCalls: deltas } : {}) };
@@ -66,18 +59,13 @@ export function readOllamaEvent(data: string): CompletionEvent {
 
 /** Reads a whole answer. Throws `NotACompletion`. */
 export function readOllamaAnswer(body: unknown): Completion {
-  return { ...completionOf(parse(body)), body };
+  return { ...completionOf(parseAnswer(ChatResponse, body)), body };
 }
 
 /** Reads a whole answer with its log-probabilities. Throws `NotACompletion`. */
 export function readOllamaScores(body: unknown): ScoredAnswer {
-  const { message, logprobs } = parse(body);
-  if (!logprobs) throw new NotACompletion("log-probabilities were asked for and none were sent");
-  const named = ({ token, logprob }: z.infer<typeof Token>) => ({ id: null, text: token, logprob });
-  return {
-    text: message.content ?? "",
-    tokens: logprobs.map(({ top_logprobs, ...token }) => ({ ...named(token), top: (top_logprobs ?? []).map(named) })),
-  };
+  const { message, logprobs } = parseAnswer(ChatResponse, body);
+  return scoredAnswer(message.content, logprobs);
 }
 
 function completionOf({ model, message, done, done_reason, prompt_eval_count, eval_count }: z.infer<typeof ChatResponse>) {

@@ -1,8 +1,6 @@
 import { z } from "zod";
-import { ConfigurationError } from "../../errors.js";
 import type { Attempt } from "../http/attempt.js";
-import { AttemptError } from "../http/attempt-error.js";
-import { invalidResponse } from "../http/engine-errors.js";
+import { capabilityMissing, invalidResponse } from "../http/engine-errors.js";
 import type { CompletionStream } from "./completion-stream.js";
 import { type Completion, readCompletion } from "./completion-wire.js";
 import type { Engine, EngineDescription, EngineQuestion, EngineTraits, ScoredAnswer, ServedModel } from "./engine.js";
@@ -84,13 +82,16 @@ export class OpenAiEngine implements Engine {
   async loadAdapter(attempt: Attempt, { id }: { id: string; path: string }): Promise<"loaded" | "already_loaded"> {
     const served = await this.models(attempt);
     if (served.some((model) => model.id === id)) return "already_loaded";
-    throw this.cannot(attempt, `adapter ${id} cannot be loaded over this API; start the server with it, under the name ${id}`);
+    throw capabilityMissing(
+      attempt.connection.url,
+      `adapter ${id} cannot be loaded over this API; start the server with it, under the name ${id}`,
+    );
   }
 
   async unloadAdapter(attempt: Attempt, id: string): Promise<"unloaded" | "not_loaded"> {
     const served = await this.models(attempt);
     if (!served.some((model) => model.id === id)) return "not_loaded";
-    throw this.cannot(attempt, `adapter ${id} cannot be unloaded over this API`);
+    throw capabilityMissing(attempt.connection.url, `adapter ${id} cannot be unloaded over this API`);
   }
 
   async ping(attempt: Attempt): Promise<void> {
@@ -104,12 +105,6 @@ export class OpenAiEngine implements Engine {
 
   protected isAdapter(id: string, parent: string | null): boolean {
     return parent !== null || id !== this.settings.baseModel;
-  }
-
-  protected cannot(attempt: Attempt, what: string): AttemptError {
-    const { url } = attempt.connection;
-    const error = new ConfigurationError("capability_missing", `The engine at ${url}: ${what}.`, { details: { endpoint: url } });
-    return new AttemptError(error, { failover: false, retry: false });
   }
 
   protected async cards(attempt: Attempt): Promise<ModelCard[]> {

@@ -1,14 +1,16 @@
 import { z } from "zod";
-import { NotACompletion } from "./completion-wire.js";
+import { NotACompletion, parseAnswer } from "./completion-wire.js";
 import type { ScoredAnswer } from "./engine.js";
 
 const Token = z.object({ token: z.string(), logprob: z.number() });
+/** The tokens of an answer with the likeliest ones in the place of each, as OpenAI and Ollama write them. */
+export const ScoredTokens = z.array(Token.extend({ top_logprobs: z.array(Token).nullish() }));
 const ScoredCompletion = z.object({
   choices: z
     .array(
       z.object({
         message: z.object({ content: z.string().nullish() }),
-        logprobs: z.object({ content: z.array(Token.extend({ top_logprobs: z.array(Token).nullish() })) }).nullish(),
+        logprobs: z.object({ content: ScoredTokens }).nullish(),
       }),
     )
     .min(1),
@@ -19,16 +21,16 @@ const TOKEN_ID = /^token_id:(\d+)$/;
 
 /** Reads a chat completion with log-probabilities. Throws `NotACompletion`. */
 export function readScoredAnswer(body: unknown): ScoredAnswer {
-  const parsed = ScoredCompletion.safeParse(body);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    throw new NotACompletion(`${issue?.path.join(".")}: ${issue?.message}`, (body as { error?: unknown } | null)?.error);
-  }
-  const choice = parsed.data.choices[0]!;
-  if (!choice.logprobs) throw new NotACompletion("log-probabilities were asked for and none were sent");
+  const { message, logprobs } = parseAnswer(ScoredCompletion, body).choices[0]!;
+  return scoredAnswer(message.content, logprobs?.content);
+}
+
+/** A text with its scored tokens; an engine that sent none cannot score. Throws `NotACompletion`. */
+export function scoredAnswer(text: string | null | undefined, tokens: z.infer<typeof ScoredTokens> | null | undefined): ScoredAnswer {
+  if (!tokens) throw new NotACompletion("log-probabilities were asked for and none were sent");
   return {
-    text: choice.message.content ?? "",
-    tokens: choice.logprobs.content.map(({ top_logprobs, ...token }) => ({ ...named(token), top: (top_logprobs ?? []).map(named) })),
+    text: text ?? "",
+    tokens: tokens.map(({ top_logprobs, ...token }) => ({ ...named(token), top: (top_logprobs ?? []).map(named) })),
   };
 }
 

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { ConflictError, ValidationError } from "../../errors.js";
 import type { Attempt } from "../http/attempt.js";
 import { AttemptError } from "../http/attempt-error.js";
+import { capabilityMissing, failedStatus } from "../http/engine-errors.js";
 import type { EngineDescription, EngineTraits } from "./engine.js";
 import { OpenAiEngine } from "./openai-engine.js";
 
@@ -18,7 +19,7 @@ export class VllmEngine extends OpenAiEngine {
       await attempt.connection.send(attempt, "POST", "/v1/load_lora_adapter", { lora_name: adapter.id, lora_path: adapter.path });
       return "loaded";
     } catch (error) {
-      const status = statusOf(error);
+      const status = failedStatus(error);
       if (status === 400 && /already been loaded/i.test(messageOf(error))) {
         await this.expectSamePath(attempt, adapter);
         return "already_loaded";
@@ -34,7 +35,7 @@ export class VllmEngine extends OpenAiEngine {
       await attempt.connection.send(attempt, "POST", "/v1/unload_lora_adapter", { lora_name: id });
       return "unloaded";
     } catch (error) {
-      if (statusOf(error) !== 404) throw error;
+      if (failedStatus(error) !== 404) throw error;
       if (isMissingRoute(error)) throw this.cannotUpdate(attempt);
       return "not_loaded";
     }
@@ -78,8 +79,8 @@ export class VllmEngine extends OpenAiEngine {
   }
 
   private cannotUpdate(attempt: Attempt): AttemptError {
-    return this.cannot(
-      attempt,
+    return capabilityMissing(
+      attempt.connection.url,
       "it does not load adapters while it serves; start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True",
     );
   }
@@ -102,7 +103,7 @@ async function optional<Value>(asking: Promise<Value>): Promise<Value | null> {
   try {
     return await asking;
   } catch (error) {
-    if (typeof statusOf(error) === "number" || (error instanceof AttemptError && error.error.code === "engine_response_invalid"))
+    if (typeof failedStatus(error) === "number" || (error instanceof AttemptError && error.error.code === "engine_response_invalid"))
       return null;
     throw error;
   }
@@ -116,10 +117,6 @@ function numberOf(digits: string | undefined): number | null {
 function sameFolder(a: string, b: string): boolean {
   const [left, right] = [a, b].map((path) => path.replace(/^(\.\/)+/, "").replace(/\/+$/, "")) as [string, string];
   return left === right || left.endsWith(`/${right}`) || right.endsWith(`/${left}`);
-}
-
-function statusOf(error: unknown): unknown {
-  return error instanceof AttemptError ? error.error.details.status : undefined;
 }
 
 function messageOf(error: unknown): string {

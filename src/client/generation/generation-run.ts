@@ -1,4 +1,4 @@
-import { AbortedError, NotFoundError } from "../../errors.js";
+import { AbortedError } from "../../errors.js";
 import type { Logger } from "../../types/common.js";
 import type { GenerationRequest, GenerationResult } from "../../types/generation.js";
 import type { AdapterPlacement } from "../adapter-placement.js";
@@ -11,7 +11,7 @@ import type { Engine, EngineQuestion } from "../engines/engine.js";
 import type { Attempt } from "../http/attempt.js";
 import { AttemptError } from "../http/attempt-error.js";
 import type { CallScope } from "../http/call-scope.js";
-import { asClaraError } from "../http/engine-errors.js";
+import { asClaraError, failedStatus, modelNotServed } from "../http/engine-errors.js";
 import type { ResolvedServingOptions } from "../options.js";
 import type { RecordedGeneration } from "../ports.js";
 import type { ChunkSource } from "./generation-stream.js";
@@ -87,9 +87,7 @@ export class GenerationRun implements ChunkSource {
         toolCalls,
         finishReason: completion.finishReason ?? "stop",
       });
-      this.record(result);
-      this.span.end(result);
-      return result;
+      return this.finish(result);
     } catch (error) {
       const reason = asClaraError(error);
       this.span.fail(reason);
@@ -114,9 +112,7 @@ export class GenerationRun implements ChunkSource {
         await open.fill(null, timeouts.idleMs);
       }
       const result = this.soFar(prepared, open.finishReason ?? "stop");
-      this.record(result);
-      this.span.end(result);
-      return result;
+      return this.finish(result);
     } catch (error) {
       const reason = asClaraError(error);
       this.span.fail(reason);
@@ -137,10 +133,7 @@ export class GenerationRun implements ChunkSource {
 
   leave(): GenerationResult {
     this.scope.abort(new AbortedError("The reader left the stream before its end."));
-    const result = this.soFar(this.prepared, "aborted");
-    if (this.prepared !== null) this.record(result);
-    this.span.end(result);
-    return result;
+    return this.finish(this.soFar(this.prepared, "aborted"));
   }
 
   private async prepare(): Promise<PreparedRequest> {
@@ -199,11 +192,13 @@ export class GenerationRun implements ChunkSource {
   private async unknownModel(attempt: Attempt, model: string): Promise<AttemptError> {
     const { url } = attempt.connection;
     const served = (await this.context.placement.models(attempt)).map(({ id }) => id);
-    const message = `The engine at ${url} does not serve the model ${model}. It serves: ${served.join(", ") || "none"}. Set the option baseModel to one of them.`;
-    return new AttemptError(new NotFoundError("model_not_found", message, { details: { id: model, endpoint: url, served } }), {
-      failover: false,
-      retry: false,
-    });
+    return new AttemptError(modelNotServed(url, model, served), { failover: false, retry: false });
+  }
+
+  private finish(result: GenerationResult): GenerationResult {
+    this.record(result);
+    this.span.end(result);
+    return result;
   }
 
   /** The result as far as the stream has come. */
@@ -267,6 +262,6 @@ export class GenerationRun implements ChunkSource {
 
 /** OpenAI says `model_not_found`, vLLM names the parameter, others only say so. */
 function isModelMissing(error: unknown): boolean {
-  if (!(error instanceof AttemptError) || error.error.details.status !== 404) return false;
+  if (!(error instanceof AttemptError) || failedStatus(error) !== 404) return false;
   return /model|adapter/i.test(error.message) && /not (exist|found)|unknown|cannot be found/i.test(error.message);
 }

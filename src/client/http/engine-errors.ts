@@ -1,4 +1,13 @@
-import { ClaraError, type ClaraErrorCode, EngineError, OverloadedError, RuntimeUnavailableError, ValidationError } from "../../errors.js";
+import {
+  ClaraError,
+  type ClaraErrorCode,
+  ConfigurationError,
+  EngineError,
+  NotFoundError,
+  OverloadedError,
+  RuntimeUnavailableError,
+  ValidationError,
+} from "../../errors.js";
 import { AttemptError } from "./attempt-error.js";
 import { parseRetryAfter } from "./retry-after.js";
 import type { HttpResponse } from "./transport.js";
@@ -107,6 +116,23 @@ export function invalidResponse(endpoint: string, what: string, cause?: unknown)
     details: { endpoint },
   });
   return new AttemptError(error, { failover: false, retry: false });
+}
+
+/** The engine's kind, or its version, cannot do what is asked of it. */
+export function capabilityMissing(endpoint: string, what: string, cause?: unknown): AttemptError {
+  const error = new ConfigurationError("capability_missing", `The engine at ${endpoint}: ${what}.`, { details: { endpoint }, cause });
+  return new AttemptError(error, { failover: false, retry: false });
+}
+
+/** The engine serves other models than the one that is asked for. */
+export function modelNotServed(endpoint: string, id: string, served: readonly string[]): NotFoundError {
+  const message = `The engine at ${endpoint} does not serve the model ${id}. It serves: ${served.join(", ") || "none"}. Set the option baseModel to one of them.`;
+  return new NotFoundError("model_not_found", message, { details: { id, endpoint, served } });
+}
+
+/** HTTP status that an attempt failed with; undefined where it failed otherwise. */
+export function failedStatus(error: unknown): unknown {
+  return error instanceof AttemptError ? error.error.details.status : undefined;
 }
 
 /** Any failure as a `ClaraError`, for the caller; what a router or a directory of adapters throws otherwise becomes `internal`. */
