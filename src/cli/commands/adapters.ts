@@ -43,8 +43,9 @@ const verify = defineCommand({
     guarded(async (signal) => {
       await using clara = await connect(args, { worker: false, signal });
       const { id, path } = await clara.router.getAdapter(args.adapter, { signal });
-      await clara.serving.loadAdapter({ id, path }, { signal });
-      const proofs = await clara.serving.verifyAdapter(id, { signal });
+      // has each endpoint prove it, also where it is loaded already, and rejects where one does not
+      const { endpoints } = await clara.serving.loadAdapter({ id, path }, { signal });
+      const proofs = endpoints.flatMap(({ proof }) => proof ?? []);
       print(proofs, {
         json: args.json,
         text: () =>
@@ -59,7 +60,7 @@ const verify = defineCommand({
             { head: ["endpoint", "adapter", "difference", "tolerated", "problems"] },
           ),
       });
-      return proofs.some(({ status }) => status === "failed") ? ExitCode.failed : ExitCode.ok;
+      return ExitCode.ok;
     }),
 });
 
