@@ -7,6 +7,7 @@ import { type EmbeddedDatabase, openEmbedded } from "./embedded.js";
 import { closedError, KyselyPool } from "./kysely-pool.js";
 import { migrate, SCHEMA } from "./migrations.js";
 import { AdvisoryLocks, type NamedLocks, ProcessLocks } from "./named-locks.js";
+import { Notifications } from "./notifications.js";
 import { createPool, describePool, MIN_SERVER_VERSION } from "./postgres.js";
 import type { Database } from "./schema.js";
 import type { Journal, Store, StoreCapabilities } from "./store.js";
@@ -95,6 +96,7 @@ class OpenStore implements Store {
   readonly db: Kysely<Database>;
   readonly dataDir: string | null;
   readonly journal: Journal | null;
+  readonly notifications: Notifications;
   capabilities: StoreCapabilities = { vector: false, trigram: false, durableCommit: false };
   readonly #kyselyPool: KyselyPool;
   readonly #locks: NamedLocks;
@@ -115,6 +117,7 @@ class OpenStore implements Store {
     this.pool = parts.pool;
     this.dataDir = parts.embedded?.dataDir ?? null;
     this.journal = parts.embedded?.journal ?? null;
+    this.notifications = new Notifications({ pool: parts.pool, carries: parts.kind === "postgres", logger: parts.logger });
     this.#kyselyPool = parts.kyselyPool;
     this.#locks = parts.locks;
     this.#end = parts.end;
@@ -155,6 +158,7 @@ class OpenStore implements Store {
   }
 
   async #close(): Promise<void> {
+    await this.notifications.close();
     await this.#locks.close();
     this.#kyselyPool.refuse();
     try {

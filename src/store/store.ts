@@ -1,6 +1,7 @@
 import type { Kysely, Transaction } from "kysely";
 import type { Pool } from "pg";
 import type { CallOptions } from "../types/common.js";
+import type { Notifications } from "./notifications.js";
 import type { Database } from "./schema.js";
 
 /** A handle on which statements run: the database itself, or an open transaction. */
@@ -50,6 +51,8 @@ export interface Store {
   readonly db: Kysely<Database>;
   readonly capabilities: StoreCapabilities;
   readonly journal: Journal | null;
+  /** Word of changes, within this process and, on Postgres, from the others; one connection of the pool while anybody listens. */
+  readonly notifications: Notifications;
   /**
    * Runs `work` while holding the named lock, one holder over all processes of this database. The signal given to `work` says that the
    * lock was lost, the call aborted or the store closed; a lost lock rejects with `StorageError`, though `work` may have finished.

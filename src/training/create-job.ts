@@ -8,7 +8,7 @@ import { assertTrainable, type TrainRequest } from "./build-spec.js";
 import type { DatasetSource, ResolvedTrainingOptions } from "./client-options.js";
 import { appendEvents, statusEvent } from "./job-events.js";
 import { findJobByKey } from "./job-list.js";
-import { notifyOthers } from "./job-notifier.js";
+import { notifyOfJob } from "./job-notifier.js";
 import type { JobQueue } from "./job-queue.js";
 import { type JobRow, takeVersion } from "./job-records.js";
 import { jobView } from "./job-view.js";
@@ -68,7 +68,7 @@ export async function insertJob(
   const messageId = await queue.send(executor, row);
   await executor.updateTable("training_jobs").set({ message_id: messageId }).where("id", "=", row.id).execute();
   await appendEvents(executor, row.id, 1, [statusEvent(row)]);
-  await notifyOthers(executor, row.id);
+  await notifyOfJob(executor, row.id);
   return row;
 }
 

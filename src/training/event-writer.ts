@@ -4,7 +4,7 @@ import type { Store } from "../store/store.js";
 import type { TrainingJobRow } from "../store/tables/training.js";
 import type { RuntimeEvent, RuntimeSpec } from "../types/runtime-protocol.js";
 import { appendEvents, type NewJobEvent, statusEvent } from "./job-events.js";
-import { notifyOthers } from "./job-notifier.js";
+import { notifyOfJob } from "./job-notifier.js";
 import type { JobRow } from "./job-records.js";
 import { phaseProgress, trainProgress } from "./progress.js";
 
@@ -145,7 +145,7 @@ export class EventWriter {
           .executeTakeFirst();
         if (row === undefined) return undefined;
         await appendEvents(transaction, row.id, row.last_sequence, hasUpdate ? [...pending, statusEvent(row)] : pending);
-        if (count > 0) await notifyOthers(transaction, row.id);
+        if (count > 0) await notifyOfJob(transaction, row.id);
         return row;
       });
       this.#lastWriteAt = Date.now();

@@ -2,7 +2,7 @@ import { ConflictError } from "../errors.js";
 import type { JobStatus, TrainingJob } from "../types/job.js";
 import { throwIfAborted } from "./abort.js";
 import { findJob } from "./job-list.js";
-import { notifyOthers } from "./job-notifier.js";
+import { notifyOfJob } from "./job-notifier.js";
 import { changeJob, FRESH_RUN, lockJob } from "./job-records.js";
 import { isTerminal } from "./job-state.js";
 import { endLeftover, type RunContext } from "./run-job.js";
@@ -74,7 +74,7 @@ async function askOrEnd(context: RunContext, id: string, request: "cancel" | "pa
       // a cancel is not taken back by a pause that comes after it
       if (row.request !== request && row.request !== "cancel") {
         await transaction.updateTable("training_jobs").set({ request }).where("id", "=", id).execute();
-        await notifyOthers(transaction, id);
+        await notifyOfJob(transaction, id);
       }
       return { isDone: false, hasLeftover: false };
     }

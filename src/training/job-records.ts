@@ -3,7 +3,7 @@ import type { Executor } from "../store/store.js";
 import type { TrainingJobRow } from "../store/tables/training.js";
 import type { JobStatus } from "../types/job.js";
 import { appendEvents, type NewJobEvent, statusEvent } from "./job-events.js";
-import { notifyOthers } from "./job-notifier.js";
+import { notifyOfJob } from "./job-notifier.js";
 import { lockQueue } from "./job-queue.js";
 
 export type JobRow = Selectable<TrainingJobRow>;
@@ -36,7 +36,7 @@ export async function changeJob(
   const row = await update.returningAll().executeTakeFirst();
   if (row === undefined) return undefined;
   await appendEvents(executor, row.id, row.last_sequence, [...events, statusEvent(row)]);
-  await notifyOthers(executor, row.id);
+  await notifyOfJob(executor, row.id);
   return row;
 }
 

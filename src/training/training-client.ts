@@ -38,7 +38,7 @@ export class TrainingClient implements AsyncDisposable {
   constructor(options: TrainingClientOptions) {
     this.#options = resolveTrainingOptions(options);
     this.#queue = new JobQueue(options.store, this.#options.logger);
-    this.#notifier = new JobNotifier(options.store, this.#options.logger);
+    this.#notifier = new JobNotifier(options.store.notifications);
     this.#context = { options: this.#options, queue: this.#queue, notifier: this.#notifier };
     this.#worker = new TrainingWorker(this.#context);
   }
@@ -290,7 +290,7 @@ export class TrainingClient implements AsyncDisposable {
   async close(options: { graceMs?: number } = {}): Promise<void> {
     await this.stopWorker(options);
     this.#closing.abort(new AbortedError("The training client was closed."));
-    await this.#notifier.close();
+    this.#notifier.close();
     await this.#queue.close();
   }
 
