@@ -27,6 +27,7 @@ export type ClaraErrorCode =
   | "dataset_not_found"
   | "job_not_found"
   | "adapter_not_found"
+  | "canary_not_found"
   | "generation_not_found"
   | "cycle_not_found"
   | "decision_not_found"

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { defineCommand, runMain } from "citty";
 import { packageFolder } from "../runtime/package-folder.js";
 import { adapters } from "./commands/adapters.js";
+import { canaries } from "./commands/canaries.js";
 import { demo } from "./commands/demo.js";
 import { doctor } from "./commands/doctor.js";
 import { feedback } from "./commands/feedback.js";
@@ -16,7 +17,7 @@ const { version } = JSON.parse(readFileSync(join(packageFolder(), "package.json"
 
 const clara = defineCommand({
   meta: { name: "clara", version, description: "Makes an application's own language model learn from the application's users" },
-  subCommands: { demo, runtime, worker, feedback, adapters, doctor },
+  subCommands: { demo, runtime, worker, feedback, adapters, canaries, doctor },
 });
 
 await guarded(async () => {

@@ -5,7 +5,10 @@ import type { RoutingDecision } from "../types/routing.js";
 
 /** What chooses the adapter of a request; `AdapterRouter` is one. */
 export interface RequestRouter {
-  route(messages: readonly ConversationTurn[], options: { domain?: string; signal?: AbortSignal }): Promise<RoutingDecision>;
+  route(
+    messages: readonly ConversationTurn[],
+    options: { domain?: string; subjectId?: string; signal?: AbortSignal },
+  ): Promise<RoutingDecision>;
 }
 
 /** Where a registered adapter's files are, and by what it is known, so that every engine gets it and shows it; `AdapterRouter` is one. */
@@ -15,7 +18,10 @@ export interface AdapterDirectory {
   adapterIdentity?(id: string, options?: CallOptions): Promise<AdapterIdentity | null>;
 }
 
-/** Keeps served answers, so that later feedback finds them by id. Must not block; what it throws is logged only. */
+/**
+ * Keeps served answers, so that later feedback finds them by id, and calls that the engines failed (`finishReason: "error"`). Must not
+ * block; what it throws is logged only.
+ */
 export interface GenerationRecorder {
   record(generation: RecordedGeneration): void;
 }

@@ -156,9 +156,16 @@ export class FeedbackBuffer {
       .orderBy("created_at", "desc")
       .limit(12)
       .execute();
+    const canary = await executor
+      .selectFrom("canaries")
+      .select("id")
+      .where("domain", "=", domain)
+      .where("ended_at", "is", null)
+      .executeTakeFirst();
+    const hasCanary = canary !== undefined;
     const ended = cycles.filter((cycle) => cycle.ended_at !== null);
     const last = ended[0];
-    if (last === undefined) return { hasOpenCycle: cycles.length > 0 };
+    if (last === undefined) return { hasCanary, hasOpenCycle: cycles.length > 0 };
     const firstOther = ended.findIndex((cycle) => cycle.status !== "failed");
     const { count } = await executor
       .selectFrom("samples")
@@ -170,6 +177,7 @@ export class FeedbackBuffer {
       .where("created_at", ">", last.ended_at as Date)
       .executeTakeFirstOrThrow();
     return {
+      hasCanary,
       hasOpenCycle: ended.length < cycles.length,
       lastCycleEndedAt: (last.ended_at as Date).getTime(),
       lastCycleStatus: last.status as DomainFacts["lastCycleStatus"],
@@ -184,6 +192,7 @@ function emptyFacts(domain: string, oldestWaitingAt: number): Omit<DomainFacts, 
     domain,
     oldestWaitingAt,
     hasOpenCycle: false,
+    hasCanary: false,
     lastCycleEndedAt: null,
     lastCycleStatus: null,
     consecutiveFailures: 0,

@@ -1,4 +1,5 @@
 import EventEmitter from "eventemitter3";
+import type { Canary } from "../types/canary.js";
 import type { Logger } from "../types/common.js";
 import type { GateReason, LearningCycle } from "../types/cycle.js";
 import type { FeedbackReceipt } from "../types/feedback.js";
@@ -11,9 +12,13 @@ export interface PipelineEvents {
   "feedback.rejected": (event: { receipt: FeedbackReceipt; domain: string }) => void;
   /** A cycle was started, finished a stage, waits, or ended. */
   "cycle.updated": (event: { cycle: LearningCycle }) => void;
-  /** An adapter passed the gate and serves its domain. */
-  "adapter.activated": (event: { adapterId: string; previousAdapterId: string | null; domain: string; cycleId: string }) => void;
-  /** A candidate was not activated, or a person's erasure took an adapter out of service; what served before still serves. */
+  /** An adapter passed the gate, and its canary where there was one, and serves its domain; `cycleId` is null where a person trained it. */
+  "adapter.activated": (event: { adapterId: string; previousAdapterId: string | null; domain: string; cycleId: string | null }) => void;
+  /** An adapter passed the gate and answers a share of its domain's users. */
+  "canary.started": (event: { canary: Canary }) => void;
+  /** A canary was promoted, rolled back, or its time is over; `canary.reason` says why. Emitted where it was judged. */
+  "canary.ended": (event: { canary: Canary }) => void;
+  /** A candidate was not activated, a canary did not become the one that serves, or a person's erasure took an adapter out of service; what served before still serves. */
   "adapter.rolledback": (event: { adapterId: string | null; domain: string; cycleId: string | null; reasons: GateReason[] }) => void;
   /** Something went wrong outside a caller's sight: a background cycle, a trigger, a listener. */
   error: (event: { error: unknown; context: string; cycleId?: string }) => void;

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { NotFoundError, ValidationError } from "../errors.js";
 import { type CallOptions, DEFAULT_DOMAIN, type Logger, Slug } from "../types/common.js";
 import type { FeedbackInput, FeedbackReceipt, QualityReport } from "../types/feedback.js";
+import { ratingOutcomeOf } from "./canary/canary-outcomes.js";
 import type { PipelineEmitter } from "./events.js";
 import { type ParsedFeedback, parseFeedback } from "./feedback-input.js";
 import { type FeedbackRow, sampleRowOf } from "./feedback-rows.js";
@@ -20,6 +21,8 @@ export interface FeedbackIntakeParts {
   router: Pick<RouterPort, "recordOutcome">;
   events: PipelineEmitter;
   reviewFrom: number;
+  /** A rating of a canary's arm was written. */
+  onCanaryRating: () => void;
   clock: () => number;
   logger: Logger | undefined;
 }
@@ -84,8 +87,13 @@ export class FeedbackIntake {
       rejectedAnswer: storableOrNull(lesson.rejectedAnswer),
     };
     const sample = verdict.status === "accepted" ? sampleRowOf(feedback, storable, quality.score) : null;
-    const outcome = await this.#parts.writer.write({ feedback, sample }, options);
+    const trial =
+      generation?.canary == null
+        ? undefined
+        : ratingOutcomeOf(generation.canary, { ...parsed, subjectId: feedback.subject_id, generationId: generation.id });
+    const outcome = await this.#parts.writer.write({ feedback, sample, outcome: trial }, options);
     const receipt = receiptOf(outcome, quality);
+    if (trial !== undefined) this.#parts.onCanaryRating();
     if (outcome.status === "accepted") this.#reward(generation, parsed.rating);
     this.#parts.events.emit(outcome.status === "accepted" ? "feedback.accepted" : "feedback.rejected", { receipt, domain });
     return receipt;

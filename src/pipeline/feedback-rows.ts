@@ -1,6 +1,7 @@
 import type { Insertable } from "kysely";
 import type { FeedbackTable, SampleTable } from "../store/tables/feedback.js";
 import type { Sample } from "../types/feedback.js";
+import type { CanaryOutcome } from "./canary/canary-outcomes.js";
 
 export type FeedbackRow = Insertable<FeedbackTable>;
 export type SampleRow = Insertable<SampleTable>;
@@ -9,6 +10,8 @@ export type SampleRow = Insertable<SampleTable>;
 export interface IntakeRecord {
   feedback: FeedbackRow;
   sample: SampleRow | null;
+  /** What it says of a canary. */
+  outcome?: CanaryOutcome;
 }
 
 /** The public form of a stored sample. */

@@ -2,6 +2,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Store } from "../store/store.js";
 import type { CallOptions, Logger } from "../types/common.js";
 import type { RecordedGeneration } from "../types/generation.js";
+import type { RoutingDecision } from "../types/routing.js";
+import { addCanaryOutcomes, callOutcomeOf } from "./canary/canary-outcomes.js";
 import type { FoundGeneration, GenerationsPort } from "./ports.js";
 import { hashOf, storableJson, storableText } from "./storable-text.js";
 
@@ -86,7 +88,7 @@ export class GenerationLog implements GenerationsPort {
    */
   async find(id: string, _options: CallOptions = {}): Promise<FoundGeneration | null> {
     const pending = this.#pending.get(id);
-    if (pending !== undefined) return this.#toFound(this.#toRow(pending));
+    if (pending !== undefined) return this.#toFound({ ...this.#toRow(pending), decision: pending.routing });
     const row = await this.#store.db.selectFrom("generations").selectAll().where("id", "=", id).executeTakeFirst();
     return row === undefined ? null : this.#toFound(row);
   }
@@ -148,11 +150,17 @@ export class GenerationLog implements GenerationsPort {
   async #writeBatch(): Promise<void> {
     const batch = [...this.#pending.values()].slice(0, BATCH_ROWS);
     if (batch.length === 0) return;
-    await this.#store.db
-      .insertInto("generations")
-      .values(batch.map((generation) => this.#toRow(generation)))
-      .onConflict((conflict) => conflict.column("id").doNothing())
-      .execute();
+    await this.#store.db.transaction().execute(async (transaction) => {
+      await transaction
+        .insertInto("generations")
+        .values(batch.map((generation) => this.#toRow(generation)))
+        .onConflict((conflict) => conflict.column("id").doNothing())
+        .execute();
+      await addCanaryOutcomes(
+        transaction,
+        batch.flatMap((generation) => callOutcomeOf(generation) ?? []),
+      );
+    });
     for (const generation of batch) if (this.#pending.get(generation.id) === generation) this.#pending.delete(generation.id);
   }
 
@@ -168,6 +176,11 @@ export class GenerationLog implements GenerationsPort {
       domain: generation.domain ?? generation.routing?.domain ?? null,
       subject_id: generation.subjectId ?? null,
       decision_id: generation.routing?.id ?? null,
+      decision: generation.routing === undefined ? null : storableJson(generation.routing),
+      prompt_tokens: generation.usage.promptTokens,
+      completion_tokens: generation.usage.completionTokens,
+      finish_reason: generation.finishReason,
+      latency_ms: generation.latencyMs,
       metadata: storableJson(generation.metadata ?? {}),
       created_at: new Date(generation.createdAt),
     };
@@ -182,6 +195,7 @@ export class GenerationLog implements GenerationsPort {
     domain: string | null;
     subject_id: string | null;
     decision_id: string | null;
+    decision?: unknown;
   }): FoundGeneration {
     return {
       id: row.id,
@@ -192,6 +206,7 @@ export class GenerationLog implements GenerationsPort {
       domain: row.domain,
       subjectId: row.subject_id,
       decisionId: row.decision_id,
+      canary: (row.decision as RoutingDecision | null | undefined)?.canary ?? null,
     };
   }
 }

@@ -3,6 +3,7 @@ import { AbortedError, ClaraError, OverloadedError, StorageError } from "../erro
 import type { Executor, JournalEntry, Store } from "../store/store.js";
 import type { CallOptions } from "../types/common.js";
 import type { FeedbackBuffer } from "./buffer.js";
+import { addCanaryOutcomes, type CanaryOutcome } from "./canary/canary-outcomes.js";
 import type { IntakeRecord } from "./feedback-rows.js";
 
 /** What became of a record. */
@@ -137,6 +138,7 @@ export class IntakeWriter {
       const decisions = records.map((record) => decide(record, known, free, this.#buffer.capacity));
       const stored = decisions.flatMap((decision) => ("stored" in decision && decision.stored !== null ? [decision.stored] : []));
       await insertRecords(transaction, stored);
+      await addCanaryOutcomes(transaction, stored.flatMap(outcomeOf));
       return decisions;
     });
   }
@@ -188,6 +190,11 @@ interface KnownFeedback {
   byContent: Map<string, string>;
 }
 
+/** Two people may say the same of an answer; what was refused, or waits for a person, says nothing. */
+function outcomeOf({ feedback, outcome }: IntakeRecord): CanaryOutcome[] {
+  return outcome !== undefined && ["accepted", "duplicate"].includes(feedback.status) ? [outcome] : [];
+}
+
 function takesPlace(record: IntakeRecord): boolean {
   return record.sample?.objective === "imitate";
 }
@@ -207,7 +214,7 @@ function decide(record: IntakeRecord, known: KnownFeedback, free: Map<string, nu
     const reason = `it repeats the feedback ${sameContent}`;
     const duplicate = { ...feedback, status: "duplicate", reason, duplicate_of: sameContent, content_hash: null };
     if (key !== null) known.byKey.set(key, { id: feedback.id, status: "duplicate" });
-    return { outcome: { id: feedback.id, status: "duplicate", reason }, stored: { feedback: duplicate, sample: null } };
+    return { outcome: { id: feedback.id, status: "duplicate", reason }, stored: { ...record, feedback: duplicate, sample: null } };
   }
   if (takesPlace(record)) {
     const places = free.get(feedback.domain) ?? 0;
@@ -237,8 +244,8 @@ export async function insertRecords(transaction: Executor, records: readonly Int
     .execute();
 }
 
-function toEntry(record: IntakeRecord): JournalEntry {
-  return { kind: "feedback", id: record.feedback.id, payload: record };
+function toEntry({ feedback, sample }: IntakeRecord): JournalEntry {
+  return { kind: "feedback", id: feedback.id, payload: { feedback, sample } };
 }
 
 function asStorageError(error: unknown): ClaraError {

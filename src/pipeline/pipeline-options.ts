@@ -2,6 +2,7 @@ import { ConfigurationError } from "../errors.js";
 import type { Logger } from "../types/common.js";
 import type { PreparationOptions } from "../types/dataset.js";
 import type { TrainerType, TrainingOverrides } from "../types/job.js";
+import { CANARY_DEFAULTS, type CanaryOptions, checkCanaryOptions } from "./canary/canary-options.js";
 import type { CycleEvaluator } from "./evaluator.js";
 import { GATE_DEFAULTS, type GateOptions } from "./gate/gate-options.js";
 import type { HoldoutShares } from "./ports.js";
@@ -52,6 +53,8 @@ export interface PipelineOptions {
   bufferCapacity?: number;
   triggers?: Partial<TriggerOptions>;
   gate?: Partial<GateOptions>;
+  /** How what passed the gate is tried on users first. */
+  canary?: Partial<CanaryOptions>;
   /** Quality score (0..1) from which a feedback that does not pass is doubtful and goes to review. Default .4. */
   reviewFrom?: number;
   /** Trainer of the cycles. Default `lora`. */
@@ -88,10 +91,13 @@ export interface PipelineOptions {
 
 /** The options with their defaults. */
 export type ResolvedPipelineOptions = Readonly<
-  Required<Omit<PipelineOptions, "triggers" | "gate" | "overrides" | "preparation" | "holdout" | "general" | "logger" | "failpoint">> &
+  Required<
+    Omit<PipelineOptions, "triggers" | "gate" | "canary" | "overrides" | "preparation" | "holdout" | "general" | "logger" | "failpoint">
+  > &
     Pick<PipelineOptions, "overrides" | "preparation" | "holdout" | "logger" | "failpoint"> & {
       triggers: TriggerOptions;
       gate: GateOptions;
+      canary: CanaryOptions;
       general: GeneralSetOptions | false;
     }
 >;
@@ -129,6 +135,7 @@ export function resolvePipelineOptions(options: PipelineOptions = {}): ResolvedP
     general: options.general ?? {},
     triggers: { ...TRIGGER_DEFAULTS, ...withoutUndefined(options.triggers ?? {}) } as TriggerOptions,
     gate: { ...GATE_DEFAULTS, ...withoutUndefined(options.gate ?? {}) },
+    canary: checkCanaryOptions({ ...CANARY_DEFAULTS, ...withoutUndefined(options.canary ?? {}) }),
   };
   const { triggers } = resolved;
   atLeast("bufferCapacity", resolved.bufferCapacity, 1);

@@ -3,6 +3,7 @@ import { type CallOptions, DEFAULT_DOMAIN, Slug } from "../types/common.js";
 import type { LearningCycle } from "../types/cycle.js";
 import type { FeedbackInput, FeedbackReceipt } from "../types/feedback.js";
 import { FeedbackBuffer } from "./buffer.js";
+import { CanaryBoard } from "./canary/canary-board.js";
 import { CycleRunner } from "./cycle-runner.js";
 import { type CycleFilter, CycleStore } from "./cycle-store.js";
 import { type ErasureReport, eraseSubject } from "./erasure.js";
@@ -33,6 +34,8 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
   readonly buffer: FeedbackBuffer;
   /** Doubtful feedback that waits for a person. */
   readonly review: ReviewQueue;
+  /** Versions on trial. */
+  readonly canaries: CanaryBoard;
   readonly #parts: PipelineParts;
   readonly #options: ResolvedPipelineOptions;
   readonly #events: PipelineEmitter;
@@ -51,10 +54,11 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
     this.#parts = parts;
     this.#options = resolvePipelineOptions(parts.options);
     const { name, logger, clock, leaseMs, bufferCapacity, reviewFrom } = this.#options;
-    const { store, datasets, router, generations } = parts;
+    const { store, datasets, router, serving, generations } = parts;
     this.#events = new PipelineEmitter(logger);
     this.buffer = new FeedbackBuffer(store, name, bufferCapacity);
     this.#cycles = new CycleStore(store, name, { leaseMs, clock });
+    this.canaries = new CanaryBoard({ store, router, serving, events: this.#events, options: this.#options.canary, clock });
     this.#writer = new IntakeWriter(store, name, this.buffer);
     this.#intake = new FeedbackIntake({
       pipeline: name,
@@ -64,11 +68,18 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
       router,
       events: this.#events,
       reviewFrom,
+      onCanaryRating: () => this.canaries.lookInBackground(),
       clock,
       logger,
     });
     this.#runner = new CycleRunner({ ...parts, events: this.#events, options: this.#options }, this.#cycles, this.buffer);
-    this.#triggers = new TriggerWatch({ buffer: this.buffer, runner: this.#runner, options: this.#options, events: this.#events });
+    this.#triggers = new TriggerWatch({
+      buffer: this.buffer,
+      runner: this.#runner,
+      canaries: this.canaries,
+      options: this.#options,
+      events: this.#events,
+    });
     this.review = new ReviewQueue({ store, pipeline: name, buffer: this.buffer, clock, onAccepted: () => this.#triggers.noteAccepted() });
   }
 
@@ -115,6 +126,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
     await this.#triggers.idle();
     await this.#runner.stop();
     await this.#writer.idle();
+    await this.canaries.idle();
   }
 
   /**

@@ -1,10 +1,12 @@
 import type { Executor } from "../store/store.js";
 import type { Adapter, AdapterInput } from "../types/adapter.js";
+import type { Canary, CanaryEvidence } from "../types/canary.js";
 import type { CallOptions, Metadata } from "../types/common.js";
 import type { Dataset, DatasetItem, PreparationOptions, PreparedData, SplitName } from "../types/dataset.js";
 import type { QualityReport, Sample } from "../types/feedback.js";
 import type { GenerationResult } from "../types/generation.js";
 import type { JobInput, TrainingJob } from "../types/job.js";
+import type { RoutingDecision } from "../types/routing.js";
 import type { EvaluatedModel, EvaluationSetKind } from "../types/runtime-protocol.js";
 import type { SearchQuery, SearchResult } from "../types/search.js";
 
@@ -66,6 +68,17 @@ export interface RouterPort {
   rejectAdapter(id: string, reason: string, options?: CallOptions): Promise<unknown>;
   /** Withdraws a version for good: no activation, no rollback to it. Without it erasures use `rejectAdapter`. */
   withdrawAdapter?(id: string, reason: string, options?: CallOptions): Promise<unknown>;
+  startCanary(
+    id: string,
+    start: { share: number; limitMs?: number; slowAboveMs?: number | null },
+    options?: CallOptions & { transaction?: Executor },
+  ): Promise<Canary>;
+  endCanary(
+    id: string,
+    end: { status: Exclude<Canary["status"], "running">; reason: string; evidence?: CanaryEvidence },
+    options?: CallOptions & { transaction?: Executor },
+  ): Promise<Canary>;
+  listCanaries(filter?: { domain?: string; status?: Canary["status"] }, options?: CallOptions): Promise<Canary[]>;
   /** Reads the registry again. */
   refresh?(options?: CallOptions): Promise<unknown>;
   /** Learns from a rating of a routed answer. */
@@ -103,4 +116,6 @@ export interface FoundGeneration {
   subjectId: string | null;
   /** The router's decision behind it. */
   decisionId: string | null;
+  /** Where a canary ran: which of the two answered. */
+  canary?: RoutingDecision["canary"] | null;
 }

@@ -1,14 +1,16 @@
 import { ClaraError } from "../errors.js";
 import type { FeedbackBuffer } from "./buffer.js";
+import type { CanaryBoard } from "./canary/canary-board.js";
 import type { CycleRunner } from "./cycle-runner.js";
 import type { PipelineEmitter } from "./events.js";
 import type { ResolvedPipelineOptions } from "./pipeline-options.js";
 import { domainState, dueTrigger, mayStartAutomatically } from "./triggers.js";
 
-/** Looks at the triggers: a while after each accepted feedback, and on one timer that keeps no process alive. */
+/** Looks at the triggers, and at canaries first: a while after each accepted feedback, and on one timer that keeps no process alive. */
 export class TriggerWatch {
   readonly #buffer: FeedbackBuffer;
   readonly #runner: CycleRunner;
+  readonly #canaries: CanaryBoard;
   readonly #options: ResolvedPipelineOptions;
   readonly #events: PipelineEmitter;
   #timer: NodeJS.Timeout | null = null;
@@ -17,9 +19,16 @@ export class TriggerWatch {
   /** Imports in progress: what they bring becomes one batch. */
   #holds = 0;
 
-  constructor(parts: { buffer: FeedbackBuffer; runner: CycleRunner; options: ResolvedPipelineOptions; events: PipelineEmitter }) {
+  constructor(parts: {
+    buffer: FeedbackBuffer;
+    runner: CycleRunner;
+    canaries: CanaryBoard;
+    options: ResolvedPipelineOptions;
+    events: PipelineEmitter;
+  }) {
     this.#buffer = parts.buffer;
     this.#runner = parts.runner;
+    this.#canaries = parts.canaries;
     this.#options = parts.options;
     this.#events = parts.events;
   }
@@ -83,6 +92,7 @@ export class TriggerWatch {
   }
 
   async #look(): Promise<string[]> {
+    await this.#canaries.look();
     await this.#runner.takeUpOrphans();
     await this.#buffer.refresh();
     const { triggers, bufferCapacity, clock } = this.#options;

@@ -2,6 +2,8 @@ import type { LearningCycle } from "../types/cycle.js";
 import { allowBatch, type BatchAllowance, type WaitingBySubject } from "./batch-rules.js";
 import type { TriggerOptions } from "./pipeline-options.js";
 
+const NEARLY_FULL = 0.9;
+
 /** What decides whether a domain's cycle starts; also given to a custom trigger. */
 export interface DomainState extends BatchAllowance {
   domain: string;
@@ -9,6 +11,10 @@ export interface DomainState extends BatchAllowance {
   oldestWaitingAt: number;
   /** True while a cycle of the domain has not ended. */
   hasOpenCycle: boolean;
+  /** True while a version of the domain is on trial; no cycle starts by itself then, unless the buffer is nearly full. */
+  hasCanary: boolean;
+  /** True where no more than a tenth of the domain's places is free. */
+  isNearlyFull: boolean;
   /** When the domain's last cycle ended, milliseconds since 1970. */
   lastCycleEndedAt: number | null;
   lastCycleStatus: LearningCycle["status"] | null;
@@ -19,12 +25,13 @@ export interface DomainState extends BatchAllowance {
 }
 
 /** What the database says of a domain, before the rules are applied. */
-export type DomainFacts = Omit<DomainState, keyof BatchAllowance> & { bySubject: WaitingBySubject };
+export type DomainFacts = Omit<DomainState, keyof BatchAllowance | "isNearlyFull"> & { bySubject: WaitingBySubject };
 
 /** Applies the rules about people to a domain. */
 export function domainState(facts: DomainFacts, rules: TriggerOptions, capacity: number): DomainState {
   const { bySubject, ...rest } = facts;
-  return { ...rest, ...allowBatch(bySubject, rules, capacity) };
+  const allowance = allowBatch(bySubject, rules, capacity);
+  return { ...rest, ...allowance, isNearlyFull: allowance.waiting >= NEARLY_FULL * capacity };
 }
 
 /** Why no cycle can start, even by hand; null where one can. */
@@ -49,9 +56,10 @@ export function dueTrigger(state: DomainState, rules: TriggerOptions, now: numbe
   return now - since >= rules.timeSeconds * 1000 ? "time" : null;
 }
 
-/** Enough data, no open cycle, the cool-down over, and after a cycle that lacked evidence enough that is new. */
+/** Enough data, no open cycle, no canary whose trial its successor would cut short, the cool-down over, and after a cycle that lacked evidence enough that is new. */
 export function mayStartAutomatically(state: DomainState, rules: TriggerOptions, now: number): boolean {
   if (state.hasOpenCycle || startObstacle(state, rules) !== null) return false;
+  if (state.hasCanary && !state.isNearlyFull) return false;
   if (state.lastCycleStatus === "inconclusive" && state.newSinceLastCycle < rules.minSamples) return false;
   const cooldownMs = rules.cooldownMs * 2 ** Math.min(state.consecutiveFailures, 10);
   return state.lastCycleEndedAt === null || now - state.lastCycleEndedAt >= cooldownMs;

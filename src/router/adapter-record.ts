@@ -1,6 +1,8 @@
 import type { z } from "zod";
 import { ConflictError, NotFoundError, ValidationError } from "../errors.js";
 import { Adapter, AdapterInput } from "../types/adapter.js";
+import type { Canary } from "../types/canary.js";
+import type { CanaryEnd } from "./adapter-registry.js";
 
 /** `name@vN`. */
 export function adapterIdOf(name: string, version: number): string {
@@ -68,6 +70,39 @@ export function sameAdapterOrConflict(existing: Adapter, input: CheckedAdapterIn
 
 export function adapterNotFound(id: string): NotFoundError {
   return new NotFoundError("adapter_not_found", `No adapter ${id} is registered. List them with listAdapters().`, { details: { id } });
+}
+
+export function canaryNotFound(id: string): NotFoundError {
+  return new NotFoundError("canary_not_found", `There is no canary ${id}. List them with listCanaries().`, { details: { id } });
+}
+
+/** Refuses a version that cannot be put on trial. */
+export function checkCanaryStart(adapter: Pick<Adapter, "id" | "status" | "revokedReason">, share: number): void {
+  if (adapter.revokedReason !== undefined) throw revokedAdapter(adapter.id, adapter.status, adapter.revokedReason);
+  if (adapter.status === "active") {
+    throw new ConflictError(
+      "adapter_state_conflict",
+      `Adapter ${adapter.id} serves its domain already; a canary is a version that does not.`,
+      {
+        details: { id: adapter.id, status: adapter.status },
+      },
+    );
+  }
+  if (share > 0 && share < 1) return;
+  throw new ValidationError("input_invalid", `The share of a canary must be above 0 and below 1, not ${share}.`, { details: { share } });
+}
+
+/** How a canary ends when an adapter goes out of service: on trial itself it is rolled back, and without its incumbent there is no trial. */
+export function endWithout(canary: Canary, adapterId: string, reason: string): CanaryEnd | undefined {
+  if (canary.adapterId === adapterId) return { status: "rolled_back", reason };
+  if (canary.incumbentId === adapterId) return { status: "superseded", reason: `its incumbent went out of service: ${reason}` };
+  return undefined;
+}
+
+export function canaryEnded({ id, status, reason }: Pick<Canary, "id" | "status" | "reason">): ConflictError {
+  return new ConflictError("adapter_state_conflict", `The canary ${id} has ended already: ${status.replace("_", " ")} (${reason}).`, {
+    details: { id, status },
+  });
 }
 
 export function revokedAdapter(id: string, status: string, reason: string): ConflictError {

@@ -1,5 +1,6 @@
 import type { Executor } from "../store/store.js";
 import type { Adapter, AdapterIdentity, AdapterInput, AdapterStatus } from "../types/adapter.js";
+import type { Canary, CanaryEvidence, CanaryStatus } from "../types/canary.js";
 import type { CallOptions } from "../types/common.js";
 
 /** Options of the calls that change the registry. */
@@ -41,9 +42,34 @@ export interface ActivationChange {
   previous: Adapter | null;
 }
 
+/** How a canary starts. */
+export interface CanaryStart {
+  /** Share of the users that gets it, above 0 and below 1. */
+  share: number;
+  /** Milliseconds until it ends without a decision. Default: never. */
+  limitMs?: number;
+  /** Milliseconds from which a call counts as slow. Default: slowness is not judged. */
+  slowAboveMs?: number | null;
+}
+
+/** How a canary ends. */
+export interface CanaryEnd {
+  status: Exclude<CanaryStatus, "running">;
+  reason: string;
+  /** What it had shown by then. */
+  evidence?: CanaryEvidence;
+}
+
+/** What `listCanaries` filters by. */
+export interface CanaryFilter {
+  domain?: string;
+  status?: CanaryStatus;
+}
+
 /**
  * Where adapter versions live. Versions are immutable but for their status; at most one is active a domain; each change of the
- * active one is a period of the domain's history.
+ * active one is a period of the domain's history. At most one version a domain is on trial as its canary; whatever changes the domain's
+ * active adapter ends the trial.
  */
 export interface AdapterRegistry {
   /**
@@ -108,7 +134,7 @@ export interface AdapterRegistry {
    */
   deactivate(id: string, options?: ActivationOptions): Promise<ActivationChange>;
   /**
-   * Back to what served before the present one, past all that was rejected or withdrawn since, at last to the base model.
+   * Back to what served before the present one (a running canary is what is rolled back, then; the present one stays), past all that was rejected or withdrawn since, at last to the base model.
    * @example
    * ```ts
    * const { active } = await registry.rollback("building", { reason: "wrong answers" });
@@ -124,6 +150,41 @@ export interface AdapterRegistry {
    * ```
    */
   revoke(id: string, status: "rejected" | "retired", reason: string, options?: RegistryChangeOptions): Promise<Adapter>;
+  /**
+   * Puts a version on trial beside the one that serves; a canary of the domain that runs is superseded. Rejects with `ConflictError`
+   * `adapter_state_conflict` for an active, rejected or withdrawn one.
+   * @example
+   * ```ts
+   * const { id } = await registry.startCanary("building@v3", { share: 0.1 });
+   * ```
+   */
+  startCanary(id: string, start: CanaryStart, options?: RegistryChangeOptions): Promise<Canary>;
+  /**
+   * Ends a trial. `promoted`: the version serves its domain. Rejects with `NotFoundError` `canary_not_found`, and with `ConflictError`
+   * `adapter_state_conflict` where it has ended already.
+   * @example
+   * ```ts
+   * const [canary] = await registry.listCanaries({ domain: "building", status: "running" });
+   * if (canary) await registry.endCanary(canary.id, { status: "rolled_back", reason: "users complain" });
+   * ```
+   */
+  endCanary(id: string, end: CanaryEnd, options?: RegistryChangeOptions): Promise<Canary>;
+  /**
+   * Oldest first.
+   * @example
+   * ```ts
+   * const running = await registry.listCanaries({ status: "running" });
+   * ```
+   */
+  listCanaries(filter?: CanaryFilter, options?: CallOptions): Promise<Canary[]>;
+  /**
+   * Calls back when what serves may have changed, whoever changed it; returns the way to stop. Without it a router asks from time to time.
+   * @example
+   * ```ts
+   * const stop = registry.onChange?.(() => console.log("something else may serve now"));
+   * ```
+   */
+  onChange?(listener: () => void): () => void;
   /**
    * The domain's periods, oldest first.
    * @example

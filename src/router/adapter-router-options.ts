@@ -18,8 +18,8 @@ export interface AdapterRouterOptions {
   /** Longest wait for the embedder in `route`, in milliseconds; then the default answers. Default 2,000. */
   embedTimeoutMs?: number;
   /**
-   * Age from which `route` has the registry re-read behind its back, so that other processes' activations are noticed; in
-   * milliseconds, 0: only at `refresh()` and own changes. Default 5,000.
+   * Age from which `route` has the registry re-read behind its back, so that other processes' activations are noticed where the
+   * database does not tell of them; in milliseconds, 0: only at `refresh()`, own changes and such news. Default 5,000.
    */
   refreshIntervalMs?: number;
   /** Seed of the exploration's chances. Default: random. */
@@ -30,6 +30,8 @@ export interface AdapterRouterOptions {
 export interface RouteOptions extends CallOptions {
   /** The application knows the domain: its active adapter answers, or the default where it has none. */
   domain?: string;
+  /** Who asks: a domain's canary answers the same people every time. Without it chance decides, request by request. */
+  subjectId?: string;
   /** This adapter answers, whatever else holds; null: the base model. */
   pinned?: string | null;
 }
@@ -38,7 +40,13 @@ export interface RouteOptions extends CallOptions {
 export interface RouterStatus {
   settings: RouterSettings;
   /** Active adapter of each domain, and whether questions find it by embedding. */
-  domains: { domain: string; adapterId: string; isEmbedded: boolean }[];
+  domains: {
+    domain: string;
+    /** Null: the base model, beside which a canary runs. */
+    adapterId: string | null;
+    isEmbedded: boolean;
+    canary?: { id: string; adapterId: string; share: number };
+  }[];
   embeddings: {
     embedder: string;
     /** False until the first table is built, or after the embedder failed. */

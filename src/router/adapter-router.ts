@@ -4,10 +4,21 @@ import { LexicalEmbedder } from "../embedders/index.js";
 import { AbortedError, ConfigurationError, ValidationError } from "../errors.js";
 import { seededRandom } from "../support/seeded-random.js";
 import type { Adapter, AdapterIdentity, AdapterInput } from "../types/adapter.js";
+import type { Canary } from "../types/canary.js";
 import type { CallOptions, ConversationTurn, Embedder, Logger } from "../types/common.js";
 import type { RouterSettings, RoutingDecision, RoutingStrategy } from "../types/routing.js";
-import type { ActivationOptions, ActivationPeriod, AdapterFilter, AdapterRegistry, RegistryChangeOptions } from "./adapter-registry.js";
+import type {
+  ActivationOptions,
+  ActivationPeriod,
+  AdapterFilter,
+  AdapterRegistry,
+  CanaryEnd,
+  CanaryFilter,
+  CanaryStart,
+  RegistryChangeOptions,
+} from "./adapter-registry.js";
 import type { AdapterRouterOptions, RouteOptions, RouterStatus } from "./adapter-router-options.js";
+import { armOf } from "./canary-arm.js";
 import { type AdapterComparison, compareAdapters } from "./compare-adapters.js";
 import { DecisionLog, type RecordedDecision } from "./decision-log.js";
 import { DomainRules } from "./domain-rules.js";
@@ -28,6 +39,7 @@ interface Choice {
   strategy: RoutingStrategy;
   confidence: number;
   domain?: string;
+  canary?: RoutingDecision["canary"];
   candidates?: RoutingDecision["candidates"];
   propensity?: number;
 }
@@ -55,6 +67,7 @@ export class AdapterRouter {
   #settings: RouterSettings;
   #rules: DomainRules;
   #embedError: string | null = null;
+  #unwatch: (() => void) | undefined;
 
   constructor(options: AdapterRouterOptions = {}) {
     this.#registry = options.registry ?? new MemoryAdapterRegistry();
@@ -83,7 +96,8 @@ export class AdapterRouter {
     if (options.pinned !== undefined) return this.#decide({ adapterId: options.pinned, strategy: "pinned", confidence: 1 });
     if (!this.#live.isLoaded) await this.refresh({ signal: options.signal });
     else this.#refreshIfOld();
-    return this.#decide(this.#byDomain(text, options.domain) ?? (await this.#byEmbedding(text, options)) ?? this.#byDefault(0));
+    const choice = this.#byDomain(text, options.domain) ?? (await this.#byEmbedding(text, options)) ?? this.#byDefault(0);
+    return this.#decide(this.#withCanary(choice, options.subjectId));
   }
 
   /**
@@ -131,7 +145,8 @@ export class AdapterRouter {
   }
 
   /**
-   * Back to the version that served before, past rejected and withdrawn ones; null: the base model answers now.
+   * Back to the version that served before, past rejected and withdrawn ones; null: the base model answers now. While a canary of the
+   * domain runs, that is what is rolled back, and the incumbent stays.
    * @example
    * ```ts
    * const adapter = await clara.router.rollback("building", { reason: "wrong answers" });
@@ -141,6 +156,45 @@ export class AdapterRouter {
     const { active } = await this.#registry.rollback(domain, options);
     await this.#refreshAfter(options);
     return active;
+  }
+
+  /**
+   * Puts a version on trial: a share of the domain's users gets it, the same ones every time (`RouteOptions.subjectId`). Whoever judges
+   * it, ends it; `clara.pipeline.canaries` does both.
+   * @example
+   * ```ts
+   * const { id } = await clara.router.startCanary("building@v3", { share: 0.1 });
+   * ```
+   */
+  async startCanary(id: string, start: CanaryStart, options: RegistryChangeOptions = {}): Promise<Canary> {
+    const canary = await this.#registry.startCanary(id, start, options);
+    await this.#refreshAfter(options);
+    return canary;
+  }
+
+  /**
+   * Ends a trial: `promoted` makes the version the one that serves its domain, everything else gives its users back to the incumbent.
+   * @example
+   * ```ts
+   * const [canary] = await clara.router.listCanaries({ domain: "building", status: "running" });
+   * if (canary) await clara.router.endCanary(canary.id, { status: "rolled_back", reason: "users complain" });
+   * ```
+   */
+  async endCanary(id: string, end: CanaryEnd, options: RegistryChangeOptions = {}): Promise<Canary> {
+    const canary = await this.#registry.endCanary(id, end, options);
+    await this.#refreshAfter(options);
+    return canary;
+  }
+
+  /**
+   * Trials, oldest first.
+   * @example
+   * ```ts
+   * const running = await clara.router.listCanaries({ status: "running" });
+   * ```
+   */
+  async listCanaries(filter: CanaryFilter = {}, options: CallOptions = {}): Promise<Canary[]> {
+    return this.#registry.listCanaries(filter, options);
   }
 
   /**
@@ -252,6 +306,7 @@ export class AdapterRouter {
    */
   async refresh({ signal }: CallOptions = {}): Promise<void> {
     throwIfAborted(signal);
+    this.#watch();
     await this.#live.refresh(this.#settings);
     throwIfAborted(signal);
   }
@@ -328,17 +383,18 @@ export class AdapterRouter {
    * ```
    */
   async close(): Promise<void> {
+    this.#unwatch?.();
     await this.#live.close();
   }
 
   #byDomain(text: string, hint: string | undefined): Choice | null {
     if (hint !== undefined) {
-      const adapter = this.#live.active(hint);
+      const adapter = this.#live.contender(hint);
       if (adapter === null) return { ...this.#byDefault(0), domain: hint };
       return { adapterId: adapter.id, strategy: "domain", confidence: 1, domain: hint, candidates: [{ adapterId: adapter.id, score: 1 }] };
     }
     for (const { domain } of this.#rules.match(text, this.#settings.thresholds.hardDomain)) {
-      const adapter = this.#live.active(domain);
+      const adapter = this.#live.contender(domain);
       if (adapter === null) continue;
       return { adapterId: adapter.id, strategy: "domain", confidence: 1, domain, candidates: [{ adapterId: adapter.id, score: 1 }] };
     }
@@ -368,6 +424,25 @@ export class AdapterRouter {
     const propensity = Math.min(1 - MIN_PROPENSITY, Math.max(MIN_PROPENSITY, share));
     if (this.#random() < propensity) return { ...candidate, strategy: "explore", propensity };
     return { ...this.#byDefault(confidence, candidates), propensity: 1 - propensity };
+  }
+
+  /** Where the domain has a canary, it answers its share of the people in the incumbent's place. */
+  #withCanary(choice: Choice, subjectId: string | undefined): Choice {
+    const canary = choice.domain === undefined ? undefined : this.#live.canary(choice.domain);
+    if (canary === undefined || choice.adapterId !== (canary.incumbentId ?? canary.adapterId)) return choice;
+    const arm = armOf(canary, subjectId, this.#random);
+    const adapterId = arm === "canary" ? canary.adapterId : (canary.incumbentId ?? this.#live.defaultAdapterId);
+    const chance = arm === "canary" ? canary.share : 1 - canary.share;
+    return { ...choice, adapterId, canary: { id: canary.id, arm }, propensity: (choice.propensity ?? 1) * chance };
+  }
+
+  /** Hears of other processes' changes where the registry tells of them. */
+  #watch(): void {
+    this.#unwatch ??= this.#registry.onChange?.(() => {
+      this.#live.refresh(this.#settings).catch((error: unknown) => {
+        this.#logger?.warn({ error }, "the adapter registry could not be re-read after a change; it is tried again");
+      });
+    });
   }
 
   #byDefault(confidence: number, candidates: RoutingDecision["candidates"] = []): Choice {

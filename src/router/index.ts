@@ -4,6 +4,9 @@ export type {
   ActivationPeriod,
   AdapterFilter,
   AdapterRegistry,
+  CanaryEnd,
+  CanaryFilter,
+  CanaryStart,
   RegistryChangeOptions,
 } from "./adapter-registry.js";
 export { AdapterRouter } from "./adapter-router.js";

@@ -1,5 +1,6 @@
 import { ClaraError } from "../errors.js";
 import type { Adapter } from "../types/adapter.js";
+import type { Canary } from "../types/canary.js";
 import type { Embedder, Logger } from "../types/common.js";
 import type { RouterSettings } from "../types/routing.js";
 import type { AdapterRegistry } from "./adapter-registry.js";
@@ -7,13 +8,19 @@ import type { RankedAdapter, RoutingTable } from "./routing-table.js";
 import { TableBuilder } from "./table-builder.js";
 import { namedWeights } from "./table-calibration.js";
 
-/** The registry's active adapters as this process knows them, and the table that finds them by embedding. */
+/** What a domain's questions are answered with: the active adapter, or a canary beside the base model. */
+interface Contender {
+  adapter: Adapter;
+  canary: Canary | undefined;
+}
+
+/** The registry's active adapters and canaries as this process knows them, and the table that finds them by embedding. */
 export class LiveAdapters {
   readonly #registry: AdapterRegistry;
   readonly #builder: TableBuilder;
   readonly #logger: Logger | undefined;
   readonly #closed = new AbortController();
-  #byDomain = new Map<string, Adapter>();
+  #byDomain = new Map<string, Contender>();
   #table: RoutingTable | null = null;
   /** Domain of each adapter of the table, which may be a version behind. */
   #tableDomains = new Map<string, string>();
@@ -42,11 +49,21 @@ export class LiveAdapters {
   }
 
   active(domain: string): Adapter | null {
-    return this.#byDomain.get(domain) ?? null;
+    const adapter = this.contender(domain);
+    return adapter?.status === "active" ? adapter : null;
+  }
+
+  /** Who answers the domain's questions: its active adapter, or else a canary on trial beside the base model. */
+  contender(domain: string): Adapter | null {
+    return this.#byDomain.get(domain)?.adapter ?? null;
+  }
+
+  canary(domain: string): Canary | undefined {
+    return this.#byDomain.get(domain)?.canary;
   }
 
   domainOf(adapterId: string): string | undefined {
-    for (const adapter of this.#byDomain.values()) if (adapter.id === adapterId) return adapter.domain;
+    for (const { adapter } of this.#byDomain.values()) if (adapter.id === adapterId) return adapter.domain;
     return undefined;
   }
 
@@ -58,7 +75,7 @@ export class LiveAdapters {
   rank(text: string, vector: ArrayLike<number>): RankedAdapter[] {
     const ranked: RankedAdapter[] = [];
     for (const { adapterId, probability } of this.#table!.rank(text, vector)) {
-      const present = this.#byDomain.get(this.#tableDomains.get(adapterId)!);
+      const present = this.contender(this.#tableDomains.get(adapterId)!);
       if (present) ranked.push({ adapterId: present.id, probability });
     }
     return ranked;
@@ -95,7 +112,12 @@ export class LiveAdapters {
     const embedded = new Set(table?.adapterIds);
     return {
       domains: [...this.#byDomain.values()]
-        .map(({ domain, id }) => ({ domain, adapterId: id, isEmbedded: embedded.has(id) }))
+        .map(({ adapter: { domain, id, status }, canary }) => ({
+          domain,
+          adapterId: status === "active" ? id : null,
+          isEmbedded: embedded.has(id),
+          ...(canary && { canary: { id: canary.id, adapterId: canary.adapterId, share: canary.share } }),
+        }))
         .sort((left, right) => (left.domain < right.domain ? -1 : 1)),
       embeddings: {
         isReady: table !== null && this.#lastError === null,
@@ -117,11 +139,27 @@ export class LiveAdapters {
   async #reload(settings: RouterSettings): Promise<void> {
     const signal = this.#closed.signal;
     if (signal.aborted) return;
-    const adapters = await this.#registry.list({ status: "active" }, { signal });
-    this.#byDomain = new Map(adapters.map((adapter) => [adapter.domain, adapter]));
+    const byDomain = await this.#contenders(signal);
+    const adapters = [...byDomain.values()].map(({ adapter }) => adapter);
+    this.#byDomain = byDomain;
     this.#defaultAdapterId = await this.#usableDefault(settings.defaultAdapter, signal);
     this.#refreshedAt = Date.now();
     if (settings.enableEmbeddings) await this.#rebuildTable(adapters, signal);
+  }
+
+  async #contenders(signal: AbortSignal): Promise<Map<string, Contender>> {
+    const [active, canaries] = await Promise.all([
+      this.#registry.list({ status: "active" }, { signal }),
+      this.#registry.listCanaries({ status: "running" }, { signal }),
+    ]);
+    const contenders = new Map<string, Contender>(active.map((adapter) => [adapter.domain, { adapter, canary: undefined }]));
+    for (const canary of canaries) {
+      const contender = contenders.get(canary.domain);
+      // read in two statements: a flip in between shows as another incumbent, and the next refresh is on its way
+      if ((contender?.adapter.id ?? null) !== canary.incumbentId) continue;
+      contenders.set(canary.domain, { adapter: contender?.adapter ?? (await this.#registry.get(canary.adapterId, { signal })), canary });
+    }
+    return contenders;
   }
 
   async #rebuildTable(adapters: readonly Adapter[], signal: AbortSignal): Promise<void> {

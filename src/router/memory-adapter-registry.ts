@@ -1,6 +1,28 @@
+import { randomUUID } from "node:crypto";
 import { type Adapter, type AdapterIdentity, type AdapterInput, Adapter as AdapterSchema } from "../types/adapter.js";
-import { adapterIdOf, adapterNotFound, candidateOf, checkAdapterInput, revokedAdapter, sameAdapterOrConflict } from "./adapter-record.js";
-import type { ActivationChange, ActivationOptions, ActivationPeriod, AdapterFilter, AdapterRegistry } from "./adapter-registry.js";
+import type { Canary } from "../types/canary.js";
+import {
+  adapterIdOf,
+  adapterNotFound,
+  canaryEnded,
+  canaryNotFound,
+  candidateOf,
+  checkAdapterInput,
+  checkCanaryStart,
+  endWithout,
+  revokedAdapter,
+  sameAdapterOrConflict,
+} from "./adapter-record.js";
+import type {
+  ActivationChange,
+  ActivationOptions,
+  ActivationPeriod,
+  AdapterFilter,
+  AdapterRegistry,
+  CanaryEnd,
+  CanaryFilter,
+  CanaryStart,
+} from "./adapter-registry.js";
 
 interface Period extends ActivationPeriod {
   parent: Period | null;
@@ -11,6 +33,7 @@ export class MemoryAdapterRegistry implements AdapterRegistry {
   readonly #adapters = new Map<string, Adapter>();
   readonly #identities = new Map<string, AdapterIdentity>();
   readonly #periods = new Map<string, Period[]>();
+  readonly #canaries: Canary[] = [];
 
   async register(input: AdapterInput): Promise<Adapter> {
     const checked = checkAdapterInput(input);
@@ -49,11 +72,15 @@ export class MemoryAdapterRegistry implements AdapterRegistry {
     if (adapter.revokedReason !== undefined) throw revokedAdapter(id, adapter.status, adapter.revokedReason);
     const open = this.#openPeriod(adapter.domain);
     if (open?.adapterId === id) return this.#change(adapter.domain, id, id);
+    this.#endRunning(adapter.domain, (canary) =>
+      canary.adapterId === id ? { status: "promoted", reason } : { status: "superseded", reason: `${id} serves the domain: ${reason}` },
+    );
     return this.#switch(adapter.domain, id, reason, open);
   }
 
   async deactivate(id: string, { reason = "deactivated" }: ActivationOptions = {}): Promise<ActivationChange> {
     const { domain } = this.#find(id);
+    this.#endRunning(domain, (canary) => endWithout(canary, id, reason));
     const open = this.#openPeriod(domain);
     const active = open?.adapterId ?? null;
     if (active !== id) return this.#change(domain, active, active);
@@ -62,6 +89,9 @@ export class MemoryAdapterRegistry implements AdapterRegistry {
 
   async rollback(domain: string, { reason = "rolled back" }: ActivationOptions = {}): Promise<ActivationChange> {
     const open = this.#openPeriod(domain);
+    if (this.#endRunning(domain, () => ({ status: "rolled_back", reason }))) {
+      return this.#change(domain, open?.adapterId ?? null, open?.adapterId ?? null);
+    }
     let target = open?.parent ?? null;
     const isPassedOver = (id: string): boolean => id === open?.adapterId || this.#find(id).revokedReason !== undefined;
     while (target?.adapterId && isPassedOver(target.adapterId)) target = target.parent;
@@ -72,12 +102,53 @@ export class MemoryAdapterRegistry implements AdapterRegistry {
 
   async revoke(id: string, status: "rejected" | "retired", reason: string): Promise<Adapter> {
     const adapter = this.#find(id);
+    this.#endRunning(adapter.domain, (canary) => endWithout(canary, id, reason));
     if (this.#openPeriod(adapter.domain)?.adapterId === id) await this.deactivate(id, { reason });
     adapter.revokedReason ??= reason;
     adapter.status = status;
     adapter.examples = [];
     this.#identities.delete(id);
     return copyOf(adapter);
+  }
+
+  async startCanary(id: string, { share, limitMs, slowAboveMs = null }: CanaryStart): Promise<Canary> {
+    const adapter = this.#find(id);
+    checkCanaryStart(adapter, share);
+    const { domain } = adapter;
+    this.#endRunning(domain, () => ({ status: "superseded", reason: `${id} is the domain's canary now` }));
+    const now = Date.now();
+    const canary: Canary = {
+      id: randomUUID(),
+      domain,
+      adapterId: id,
+      incumbentId: this.#openPeriod(domain)?.adapterId ?? null,
+      share,
+      slowAboveMs,
+      startedAt: new Date(now).toISOString(),
+      endsBy: limitMs === undefined ? null : new Date(now + limitMs).toISOString(),
+      status: "running",
+      endedAt: null,
+      reason: null,
+      evidence: null,
+    };
+    this.#canaries.push(canary);
+    adapter.status = "canary";
+    return structuredClone(canary);
+  }
+
+  async endCanary(id: string, end: CanaryEnd): Promise<Canary> {
+    const canary = this.#canaries.find((one) => one.id === id);
+    if (canary === undefined) throw canaryNotFound(id);
+    if (canary.endedAt !== null) throw canaryEnded(canary);
+    this.#close(canary, end);
+    if (end.status === "promoted") await this.activate(canary.adapterId, { reason: end.reason });
+    return structuredClone(canary);
+  }
+
+  async listCanaries({ domain, status }: CanaryFilter = {}): Promise<Canary[]> {
+    return this.#canaries
+      .filter((canary) => (domain === undefined || canary.domain === domain) && (status === undefined || canary.status === status))
+      .map((canary) => structuredClone(canary));
   }
 
   async history(domain: string): Promise<ActivationPeriod[]> {
@@ -92,6 +163,19 @@ export class MemoryAdapterRegistry implements AdapterRegistry {
 
   #nextVersion(name: string): number {
     return 1 + Math.max(0, ...[...this.#adapters.values()].filter((adapter) => adapter.name === name).map(({ version }) => version));
+  }
+
+  #endRunning(domain: string, endOf: (canary: Canary) => CanaryEnd | undefined): boolean {
+    const canary = this.#canaries.find((one) => one.domain === domain && one.endedAt === null);
+    const end = canary && endOf(canary);
+    if (canary === undefined || end === undefined) return false;
+    this.#close(canary, end);
+    return true;
+  }
+
+  #close(canary: Canary, { status, reason, evidence = canary.evidence ?? undefined }: CanaryEnd): void {
+    Object.assign(canary, { status, reason, evidence: evidence ?? null, endedAt: new Date().toISOString() });
+    if (status !== "promoted") this.#find(canary.adapterId).status = "retired";
   }
 
   #openPeriod(domain: string): Period | null {

@@ -1,24 +1,40 @@
 import { type Selectable, sql, type Transaction } from "kysely";
 import { AbortedError } from "../errors.js";
+import { notifyOthers } from "../store/notifications.js";
 import type { Database } from "../store/schema.js";
 import type { Executor, Store } from "../store/store.js";
 import type { AdapterActivationRow, AdapterRow } from "../store/tables/adapter.js";
 import { inTransaction } from "../store/transaction.js";
 import { type Adapter, AdapterIdentity, type AdapterInput } from "../types/adapter.js";
+import type { Canary } from "../types/canary.js";
 import type { CallOptions } from "../types/common.js";
-import { adapterIdOf, adapterNotFound, candidateOf, checkAdapterInput, revokedAdapter, sameAdapterOrConflict } from "./adapter-record.js";
+import {
+  adapterIdOf,
+  adapterNotFound,
+  canaryEnded,
+  candidateOf,
+  checkAdapterInput,
+  checkCanaryStart,
+  endWithout,
+  revokedAdapter,
+  sameAdapterOrConflict,
+} from "./adapter-record.js";
 import type {
   ActivationChange,
   ActivationOptions,
   ActivationPeriod,
   AdapterFilter,
   AdapterRegistry,
+  CanaryEnd,
+  CanaryFilter,
+  CanaryStart,
   RegistryChangeOptions,
 } from "./adapter-registry.js";
+import { closeCanary, getCanary, insertCanary, listCanaries, runningCanary } from "./sql-canaries.js";
 
 /** Options of `SqlAdapterRegistry`. */
 export interface SqlAdapterRegistryOptions {
-  store: Pick<Store, "db">;
+  store: Pick<Store, "db" | "notifications">;
 }
 
 type Period = Selectable<AdapterActivationRow>;
@@ -34,9 +50,11 @@ type Period = Selectable<AdapterActivationRow>;
  */
 export class SqlAdapterRegistry implements AdapterRegistry {
   readonly #db: Store["db"];
+  readonly #notifications: Store["notifications"];
 
   constructor({ store }: SqlAdapterRegistryOptions) {
     this.#db = store.db;
+    this.#notifications = store.notifications;
   }
 
   async register(input: AdapterInput, options: RegistryChangeOptions = {}): Promise<Adapter> {
@@ -106,30 +124,38 @@ export class SqlAdapterRegistry implements AdapterRegistry {
     return this.#changeDomainOf(id, options, async (transaction, adapter, open) => {
       if (adapter.revoked_reason !== null) throw revokedAdapter(id, adapter.status, adapter.revoked_reason);
       if (open?.adapter_id === id) return unchanged(transaction, adapter.domain, open);
-      return change(transaction, adapter.domain, id, options.reason ?? "activated", open, open?.id ?? null);
+      const { reason = "activated" } = options;
+      await endRunning(transaction, adapter.domain, (canary) =>
+        canary.adapterId === id ? { status: "promoted", reason } : { status: "superseded", reason: `${id} serves the domain: ${reason}` },
+      );
+      return change(transaction, adapter.domain, id, reason, open, open?.id ?? null);
     });
   }
 
   async deactivate(id: string, options: ActivationOptions = {}): Promise<ActivationChange> {
     return this.#changeDomainOf(id, options, async (transaction, adapter, open) => {
+      const { reason = "deactivated" } = options;
+      await endRunning(transaction, adapter.domain, (canary) => endWithout(canary, id, reason));
       if (open?.adapter_id !== id) return unchanged(transaction, adapter.domain, open);
-      return change(transaction, adapter.domain, null, options.reason ?? "deactivated", open, open.id);
+      return change(transaction, adapter.domain, null, reason, open, open.id);
     });
   }
 
   async rollback(domain: string, options: ActivationOptions = {}): Promise<ActivationChange> {
-    return this.#change(options, async (transaction) => {
+    return this.#changeServing(options, async (transaction) => {
       await lock(transaction, "domain", domain);
+      const { reason = "rolled back" } = options;
       const open = await openPeriod(transaction, domain);
+      if (await endRunning(transaction, domain, () => ({ status: "rolled_back", reason }))) return unchanged(transaction, domain, open);
       const target = await rollbackTarget(transaction, open);
       if ((open?.adapter_id ?? null) === (target?.adapter_id ?? null)) return unchanged(transaction, domain, open);
-      const reason = options.reason ?? "rolled back";
       return change(transaction, domain, target?.adapter_id ?? null, reason, open, target?.parent_id ?? null);
     });
   }
 
   async revoke(id: string, status: "rejected" | "retired", reason: string, options: RegistryChangeOptions = {}): Promise<Adapter> {
     return this.#changeDomainOf(id, options, async (transaction, adapter, open) => {
+      await endRunning(transaction, adapter.domain, (canary) => endWithout(canary, id, reason));
       if (open?.adapter_id === id) await change(transaction, adapter.domain, null, reason, open, open.id);
       const row = await transaction
         .updateTable("adapters")
@@ -154,9 +180,50 @@ export class SqlAdapterRegistry implements AdapterRegistry {
     }));
   }
 
+  async startCanary(id: string, start: CanaryStart, options: RegistryChangeOptions = {}): Promise<Canary> {
+    return this.#changeDomainOf(id, options, async (transaction, adapter, open) => {
+      checkCanaryStart(adapterOf(adapter), start.share);
+      const { domain } = adapter;
+      await endRunning(transaction, domain, () => ({ status: "superseded", reason: `${id} is the domain's canary now` }));
+      const canary = { ...start, domain, adapterId: id, incumbentId: open?.adapter_id ?? null };
+      return insertCanary(transaction, canary, await databaseTime(transaction));
+    });
+  }
+
+  async endCanary(id: string, end: CanaryEnd, options: RegistryChangeOptions = {}): Promise<Canary> {
+    return this.#changeServing(options, async (transaction) => {
+      const { domain, adapterId } = await getCanary(transaction, id);
+      await lock(transaction, "domain", domain);
+      const present = await getCanary(transaction, id);
+      if (present.endedAt !== null) throw canaryEnded(present);
+      const ended = await closeCanary(transaction, id, end, await databaseTime(transaction));
+      if (end.status === "promoted") await this.activate(adapterId, { transaction, reason: end.reason });
+      return ended;
+    });
+  }
+
+  async listCanaries(filter: CanaryFilter = {}, options: CallOptions = {}): Promise<Canary[]> {
+    throwIfAborted(options);
+    return listCanaries(this.#db, filter);
+  }
+
+  onChange(listener: () => void): () => void {
+    return this.#notifications.subscribe("adapters", listener);
+  }
+
   async #change<T>(options: RegistryChangeOptions, work: (transaction: Transaction<Database>) => Promise<T>): Promise<T> {
     throwIfAborted(options);
     return inTransaction(options.transaction ?? this.#db, work);
+  }
+
+  /** A change of what serves, of which every process of this database hears when it is committed. */
+  async #changeServing<T>(options: RegistryChangeOptions, work: (transaction: Transaction<Database>) => Promise<T>): Promise<T> {
+    const result = await this.#change(options, async (transaction) => {
+      await notifyOthers(transaction, "adapters", "changed");
+      return work(transaction);
+    });
+    if (options.transaction === undefined) this.#notifications.announce("adapters", null);
+    return result;
   }
 
   /** Locks the adapter's domain, and reads adapter and open period under the lock. */
@@ -165,7 +232,7 @@ export class SqlAdapterRegistry implements AdapterRegistry {
     options: RegistryChangeOptions,
     work: (transaction: Transaction<Database>, adapter: Selectable<AdapterRow>, open: Period | undefined) => Promise<T>,
   ): Promise<T> {
-    return this.#change(options, async (transaction) => {
+    return this.#changeServing(options, async (transaction) => {
       const { domain } = await getRow(transaction, id);
       await lock(transaction, "domain", domain);
       return work(transaction, await getRow(transaction, id), await openPeriod(transaction, domain));
@@ -204,6 +271,19 @@ function openPeriod(executor: Executor, domain: string): Promise<Period | undefi
     .where("domain", "=", domain)
     .where("ended_at", "is", null)
     .executeTakeFirst();
+}
+
+/** Ends the domain's canary, if one runs, in the way that `endOf` says; undefined lets it run. */
+async function endRunning(
+  transaction: Transaction<Database>,
+  domain: string,
+  endOf: (canary: Canary) => CanaryEnd | undefined,
+): Promise<boolean> {
+  const canary = await runningCanary(transaction, domain);
+  const end = canary && endOf(canary);
+  if (canary === undefined || end === undefined) return false;
+  await closeCanary(transaction, canary.id, end, await databaseTime(transaction));
+  return true;
 }
 
 /** The nearest period before the present one whose adapter may serve; a period of the base model always may. */

@@ -4,6 +4,7 @@ import { ClaraError, StorageError } from "../errors.js";
 import { databaseErrorText, isConnectionError } from "./database-error.js";
 import type { Database } from "./schema.js";
 import { adapterMigrations } from "./tables/adapter.js";
+import { canaryMigrations } from "./tables/canary.js";
 import { corpusMigrations } from "./tables/corpus.js";
 import { cycleMigrations } from "./tables/cycle.js";
 import { datasetMigrations } from "./tables/dataset.js";
@@ -23,6 +24,7 @@ export const allMigrations: Readonly<Record<string, Migration>> = {
   ...cycleMigrations,
   ...corpusMigrations,
   ...generationMigrations,
+  ...canaryMigrations,
 };
 
 /** Extensions that are used where the database allows them; each missing one is a capability gap, never a failure. */

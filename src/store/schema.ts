@@ -1,4 +1,5 @@
 import type { AdapterTables } from "./tables/adapter.js";
+import type { CanaryTables } from "./tables/canary.js";
 import type { CorpusTables } from "./tables/corpus.js";
 import type { CycleTables } from "./tables/cycle.js";
 import type { DatasetTables } from "./tables/dataset.js";
@@ -12,6 +13,7 @@ export interface Database
     DatasetTables,
     TrainingTables,
     AdapterTables,
+    CanaryTables,
     CycleTables,
     CorpusTables,
     GenerationTables {}

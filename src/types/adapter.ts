@@ -2,8 +2,11 @@ import { z } from "zod";
 import { Metadata, Slug } from "./common.js";
 import { AdapterFingerprint } from "./runtime-protocol.js";
 
-/** `candidate`: registered, not serving. `active`: serves its domain. `retired`: served before, or rejected. */
-export const AdapterStatus = z.enum(["candidate", "active", "retired", "rejected"]);
+/**
+ * `candidate`: registered, not serving. `canary`: serves a share of its domain's users. `active`: serves its domain. `retired`: served
+ * before. `rejected`: refused for good.
+ */
+export const AdapterStatus = z.enum(["candidate", "canary", "active", "retired", "rejected"]);
 export type AdapterStatus = z.infer<typeof AdapterStatus>;
 
 /** Where an adapter comes from. */

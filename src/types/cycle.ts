@@ -3,7 +3,7 @@ import { z } from "zod";
 export const StageName = z.enum(["collect", "augment", "prepare", "train", "evaluate", "gate", "activate", "rollback"]);
 export type StageName = z.infer<typeof StageName>;
 
-/** `waiting`: a stage waits for the runtime and is tried again. */
+/** `waiting`: a stage waits for the runtime and is tried again. `promoted`: passed the gate, and serves or is on trial as a canary. */
 export const CycleStatus = z.enum(["running", "waiting", "promoted", "rejected", "inconclusive", "failed", "cancelled"]);
 export type CycleStatus = z.infer<typeof CycleStatus>;
 
@@ -53,7 +53,7 @@ export const CycleEvaluation = z.object({
 export type CycleEvaluation = z.infer<typeof CycleEvaluation>;
 
 export const GateReason = z.object({
-  /** Stable name, for example `recall_exact`, `choice_probability`, `regression`, `perplexity`, `pairing`, `evidence`. */
+  /** Stable name, for example `recall_exact`, `choice_probability`, `regression`, `perplexity`, `pairing`, `evidence`, `canary`. */
   criterion: z.string(),
   verdict: z.enum(["pass", "fail", "insufficient"]),
   message: z.string(),

@@ -1,4 +1,5 @@
 export * from "./adapter.js";
+export * from "./canary.js";
 export * from "./common.js";
 export * from "./cycle.js";
 export * from "./dataset.js";

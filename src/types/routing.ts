@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { CanaryArm } from "./canary.js";
 import { Slug } from "./common.js";
 
 export const RoutingStrategy = z.enum(["pinned", "domain", "embedding", "explore", "default"]);
@@ -11,6 +12,8 @@ export const RoutingDecision = z.object({
   confidence: z.number().min(0).max(1),
   strategy: RoutingStrategy,
   domain: z.string().optional(),
+  /** Where a canary of the domain runs: which of the two answers this user. */
+  canary: z.object({ id: z.string(), arm: CanaryArm }).optional(),
   /** Best first. */
   candidates: z.array(z.object({ adapterId: z.string(), score: z.number() })),
 });

@@ -44,7 +44,7 @@ describe("the recorder", () => {
     expect(order).toEqual(["one", " two", " three", "recorded one two three", "result"]);
   });
 
-  it("gets a stream that broke in the middle with what was given out, and nothing of one that never began", async () => {
+  it("gets a stream that broke in the middle with what was given out, calls that the engine failed, and none that was the caller's fault", async () => {
     const records: RecordedGeneration[] = [];
     await using serving = client({ record: (generation) => records.push(generation) });
     engine.setFault({ kind: "reset", afterTokens: 2 });
@@ -53,7 +53,13 @@ describe("the recorder", () => {
     engine.setFault({ kind: "status", status: 500 });
     await expect(serving.stream({ prompt: "?" }).result).rejects.toMatchObject({ code: "engine_error" });
     await expect(serving.generate({ prompt: "?" })).rejects.toMatchObject({ code: "engine_error" });
-    expect(records.length).toBe(1);
+    expect(records.slice(1)).toMatchObject([
+      { text: "", finishReason: "error" },
+      { text: "", finishReason: "error" },
+    ]);
+    engine.setFault({ kind: "status", status: 400 });
+    await expect(serving.generate({ prompt: "?" })).rejects.toMatchObject({ code: "engine_error", details: { status: 400 } });
+    expect(records.length).toBe(3);
   });
 });
 

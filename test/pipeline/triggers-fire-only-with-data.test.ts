@@ -17,6 +17,8 @@ const state = (more: Partial<DomainState> = {}): DomainState => ({
   perSubject: 30,
   oldestWaitingAt: 0,
   hasOpenCycle: false,
+  hasCanary: false,
+  isNearlyFull: false,
   lastCycleEndedAt: null,
   lastCycleStatus: null,
   consecutiveFailures: 0,
@@ -49,6 +51,11 @@ describe("the triggers' rules", () => {
     expect(dueTrigger(after(0), rules, 10_000)).toBe("size");
     expect(dueTrigger(after(3), rules, 79_999)).toBeNull();
     expect(dueTrigger(after(3), rules, 80_000)).toBe("size");
+  });
+
+  it("leave a canary its time as long as there is room for what comes", () => {
+    expect(dueTrigger(state({ hasCanary: true }), rules, 1e9)).toBeNull();
+    expect(dueTrigger(state({ hasCanary: true, isNearlyFull: true }), rules, 1e9)).toBe("size");
   });
 
   it("wait for new samples after a cycle that lacked evidence", () => {

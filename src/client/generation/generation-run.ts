@@ -1,4 +1,4 @@
-import { AbortedError } from "../../errors.js";
+import { AbortedError, type ClaraError, ConflictError, NotFoundError, ValidationError } from "../../errors.js";
 import type { Logger } from "../../types/common.js";
 import type { GenerationRequest, GenerationResult } from "../../types/generation.js";
 import type { AdapterPlacement } from "../adapter-placement.js";
@@ -91,6 +91,7 @@ export class GenerationRun implements ChunkSource {
     } catch (error) {
       const reason = asClaraError(error);
       this.span.fail(reason);
+      this.recordFailure(reason);
       throw reason;
     } finally {
       this.scope.dispose();
@@ -116,8 +117,7 @@ export class GenerationRun implements ChunkSource {
     } catch (error) {
       const reason = asClaraError(error);
       this.span.fail(reason);
-      if (this.prepared !== null && this.open !== null)
-        this.record(this.soFar(this.prepared, this.scope.reason instanceof AbortedError ? "aborted" : "error"));
+      this.recordFailure(this.scope.reason ?? reason);
       throw reason;
     } finally {
       this.open?.attempt.finish();
@@ -233,6 +233,14 @@ export class GenerationRun implements ChunkSource {
     };
   }
 
+  /** What was answered so far is on record; where nothing was, only what the engines have to answer for. */
+  private recordFailure(reason: ClaraError): void {
+    if (this.prepared === null) return;
+    if (reason instanceof AbortedError) {
+      if (this.open !== null) this.record(this.soFar(this.prepared, "aborted"));
+    } else if (this.open !== null || !isCallersFault(reason)) this.record(this.soFar(this.prepared, "error"));
+  }
+
   /** Hands the answer to the recorder once; its failure is logged and goes no further. */
   private record(result: GenerationResult): void {
     const { recorder } = this.context.options;
@@ -258,6 +266,13 @@ export class GenerationRun implements ChunkSource {
       warn(error);
     }
   }
+}
+
+/** What is asked wrongly fails with every adapter alike. */
+function isCallersFault(reason: ClaraError): boolean {
+  if (reason instanceof ValidationError || reason instanceof NotFoundError || reason instanceof ConflictError) return true;
+  const { status } = reason.details;
+  return typeof status === "number" && status >= 400 && status < 500 && ![408, 429].includes(status);
 }
 
 /** OpenAI says `model_not_found`, vLLM names the parameter, others only say so. */

@@ -34,7 +34,7 @@ export async function prepareRequest(
   const { responseFormat, tools, toolChoice } = checked.data;
   const messages = checked.data.messages ?? [{ role: "user" as const, content: prompt ?? "" }];
   const isPinned = adapterId !== undefined;
-  const routing = isPinned || !route ? undefined : await options.router?.route(messages, { domain, signal });
+  const routing = isPinned || !route ? undefined : await options.router?.route(messages, { domain, subjectId, signal });
   const chosen = (isPinned ? adapterId : routing?.adapterId) ?? null;
   return {
     messages,

@@ -1,10 +1,12 @@
 import { ClaraError } from "../../errors.js";
+import type { Canary } from "../../types/canary.js";
+import { chooseEntry, slowLimit } from "../canary/canary-entry.js";
 import { ensureRegistered } from "./candidate.js";
-import type { Stage } from "./stage.js";
+import type { Stage, StageContext, StageResult } from "./stage.js";
 
 /**
  * Loads the adapter where it is to serve and has every engine show that it serves it, then flips the registry, the samples and the cycle
- * in one transaction. What cannot be loaded, or shows something else, never serves: what served before goes on.
+ * in one transaction, or puts the adapter on trial as a canary. What cannot be loaded, or shows something else, never serves: what served before goes on.
  */
 export const activate: Stage = async (context) => {
   const { cycle, state, router, serving, events, signal } = context;
@@ -30,9 +32,11 @@ export const activate: Stage = async (context) => {
     return { next: "rollback", detail: { adapterId: adapter.id, loaded: false, error: failure }, state: { failure } };
   }
   await context.failpoint("activate.loaded");
+  const entry = await chooseEntry(context.store, cycle.domain, context.options.canary, context.options.clock());
+  if (entry.isCanary) return onTrial(context, { adapterId: adapter.id, previousAdapterId: previous, why: entry.why });
   return {
     next: null,
-    detail: { adapterId: adapter.id, loaded: true, previousAdapterId: previous },
+    detail: { adapterId: adapter.id, loaded: true, previousAdapterId: previous, canary: { started: false, why: entry.why } },
     end: { status: "promoted", samples: { kind: "used" } },
     commit: async (transaction) => {
       await router.activateAdapter(adapter.id, { transaction });
@@ -43,3 +47,25 @@ export const activate: Stage = async (context) => {
     },
   };
 };
+
+/** A share of the users gets it first; the pipeline's `canaries` judge what they make of it. */
+async function onTrial(
+  { store, router, options, events }: StageContext,
+  { adapterId, previousAdapterId, why }: { adapterId: string; previousAdapterId: string | null; why: string },
+): Promise<StageResult> {
+  const { share, limitMs } = options.canary;
+  const slowAboveMs = await slowLimit(store, previousAdapterId, options.canary);
+  let canary: Canary | null = null;
+  return {
+    next: null,
+    detail: { adapterId, loaded: true, previousAdapterId, canary: { started: true, share, why } },
+    end: { status: "promoted", samples: { kind: "used" } },
+    commit: async (transaction) => {
+      canary = await router.startCanary(adapterId, { share, limitMs, slowAboveMs }, { transaction });
+    },
+    after: async () => {
+      await router.refresh?.();
+      if (canary !== null) events.emit("canary.started", { canary });
+    },
+  };
+}

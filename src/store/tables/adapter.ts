@@ -13,7 +13,7 @@ export interface AdapterRow {
   path: string;
   base_model: string;
   sha256: string | null;
-  status: "candidate" | "active" | "retired" | "rejected";
+  status: "candidate" | "canary" | "active" | "retired" | "rejected";
   /** Why it was rejected or withdrawn; with a reason it can never be active again. */
   revoked_reason: string | null;
   metrics: Json<Record<string, number>>;
@@ -64,7 +64,7 @@ export const adapterMigrations: Record<string, Migration> = {
         path text not null,
         base_model text not null,
         sha256 text,
-        status text not null default 'candidate' check (status in ('candidate', 'active', 'retired', 'rejected')),
+        status text not null default 'candidate' check (status in ('candidate', 'canary', 'active', 'retired', 'rejected')),
         revoked_reason text,
         metrics jsonb not null default '{}',
         lineage jsonb not null default '{}',
