@@ -5,7 +5,7 @@ import { type EngineKind, ServingClient, type ServingClientOptions } from "./cli
 import { DatasetManager } from "./datasets/index.js";
 import { LexicalEmbedder } from "./embedders/index.js";
 import { ConfigurationError } from "./errors.js";
-import { ContinuousLearningPipeline, GenerationLog, type PipelineOptions } from "./pipeline/index.js";
+import { ContinuousLearningPipeline, GenerationLog, type GenerationLogOptions, type PipelineOptions } from "./pipeline/index.js";
 import { AdapterRouter, type RouterSettingsInput, SqlAdapterRegistry } from "./router/index.js";
 import { LocalRuntime, RemoteRuntime, type RuntimeEnvironment, tinyBaseModel } from "./runtime/index.js";
 import { openStore, type Store } from "./store/index.js";
@@ -38,6 +38,8 @@ export interface ClaraOptions {
   embedder?: Embedder;
   router?: RouterSettingsInput;
   pipeline?: Partial<PipelineOptions>;
+  /** What is kept of served answers: `texts` is `store` (default), `hash` or `none`; see `GenerationLogOptions`. */
+  generations?: Pick<GenerationLogOptions, "texts">;
   training?: TrainingDefaults;
   /** Whether this process takes training jobs. Default true; false where `clara worker` does. */
   worker?: boolean;
@@ -112,7 +114,7 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
     const router = new AdapterRouter({ registry, embedder, settings: options.router, logger });
     closers.unshift(() => router.close());
     const datasets = new DatasetManager({ store, embedder, references: datasetReferences(store), logger });
-    const generations = new GenerationLog({ store, logger });
+    const generations = new GenerationLog({ store, logger, ...options.generations });
     closers.unshift(() => generations.close());
     const serving = new ServingClient({
       engine: "runtime",

@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import type { Executor } from "../store/store.js";
+import { ratingUnit } from "./canary/canary-outcomes.js";
 import { hashOf } from "./storable-text.js";
 
 /** Names a person in tombstones without naming them. */
@@ -55,6 +56,7 @@ export async function eraseTexts(transaction: Executor, pipeline: string, subjec
     .where("subject_id", "=", subjectId)
     .where("created_at", "<=", until)
     .execute();
+  await forgetRater(transaction, subjectId);
   const samples = await transaction
     .selectFrom("samples")
     .select("id")
@@ -62,4 +64,20 @@ export async function eraseTexts(transaction: Executor, pipeline: string, subjec
     .where("subject_id", "=", tombstone)
     .execute();
   return { feedback: Number(feedback.numUpdatedRows), sampleIds: samples.map((row) => row.id) };
+}
+
+/** A canary's counts stay; who rated is not known any more, not even by a hash. */
+async function forgetRater(transaction: Executor, subjectId: string): Promise<void> {
+  const canaries = await transaction.selectFrom("canaries").select("id").execute();
+  if (canaries.length === 0) return;
+  await transaction
+    .updateTable("canary_outcomes")
+    .set({ unit: sql<string>`'erased:' || number` })
+    .where("kind", "=", "rating")
+    .where(
+      "unit",
+      "in",
+      canaries.map(({ id }) => ratingUnit(id, subjectId)),
+    )
+    .execute();
 }

@@ -129,6 +129,15 @@ describeEachStore("a canary", (harness) => {
     }
     await trial.pipeline.canaries.look();
     expect((await trial.pipeline.canaries.get(trial.canary.id)).evidence?.canary.ratings).toBe(1);
+    // the erased person's rating still counts, and nobody can tell whose it was
+    await trial.pipeline.eraseSubject(chosen[0]!);
+    const rows = await store.db
+      .selectFrom("canary_outcomes")
+      .select(["unit", "value"])
+      .where("canary_id", "=", trial.canary.id)
+      .where("kind", "=", "rating")
+      .execute();
+    expect(rows).toEqual([{ unit: expect.stringMatching(/^erased:\d+$/), value: 1 }]);
   });
 
   it("that shows no difference within its time is kept from serving", async () => {

@@ -31,8 +31,13 @@ export function ratingOutcomeOf(
   feedback: { rating: number; correction?: string | null; subjectId?: string | null; generationId: string },
 ): CanaryOutcome {
   const value = feedback.correction == null ? (feedback.rating + 1) / 2 : 0;
-  const unit = feedback.subjectId == null ? feedback.generationId : hashOf(canary.id, feedback.subjectId);
+  const unit = feedback.subjectId == null ? feedback.generationId : ratingUnit(canary.id, feedback.subjectId);
   return { canaryId: canary.id, arm: canary.arm, kind: "rating", unit, value };
+}
+
+/** Under which a person's rating counts once, without the person's name. */
+export function ratingUnit(canaryId: string, subjectId: string): string {
+  return hashOf(canaryId, subjectId);
 }
 
 /** Adds outcomes to their canaries' sequences; what comes after a canary's end is left out. */
