@@ -99,12 +99,14 @@ export class GenerationRun implements ChunkSource {
 
   async *batches(): AsyncGenerator<readonly StreamPiece[], GenerationResult> {
     const { timeouts } = this.context.options;
+    let teller: Endpoint | null = null;
     try {
       const prepared = await this.prepare();
-      const open = await this.context.dispatcher.run(this.scope, prepared.adapterId, (attempt, endpoint) =>
-        this.openStream({ attempt, endpoint }, prepared),
-      );
+      const { open, endpoint } = await this.context.dispatcher.run(this.scope, prepared.adapterId, async (attempt, endpoint) => {
+        return { open: await this.openStream({ attempt, endpoint }, prepared), endpoint };
+      });
       this.open = open;
+      teller = endpoint;
       for (let pieces = open.take(); ; pieces = open.take()) {
         if (pieces.length > 0) yield pieces;
         this.scope.throwIfOver();
@@ -116,6 +118,8 @@ export class GenerationRun implements ChunkSource {
     } catch (error) {
       const reason = asClaraError(error);
       this.span.fail(reason);
+      // the request was good enough for a first text: what ends it afterwards is the endpoint's fault, whatever it is
+      if (teller !== null && error instanceof AttemptError) this.context.dispatcher.failed(teller, reason);
       if (this.prepared !== null && this.open !== null)
         this.record(this.soFar(this.prepared, this.scope.reason instanceof AbortedError ? "aborted" : "error"));
       throw reason;
