@@ -13,6 +13,11 @@ export interface AdapterDirectory {
   getAdapter(id: string, options?: CallOptions): Promise<{ id: string; path: string }>;
   /** What the trainer recorded of it; null: nothing. Without the method no engine is asked for proof. */
   adapterIdentity?(id: string, options?: CallOptions): Promise<AdapterIdentity | null>;
+  /**
+   * Why an adapter can never serve again; null: it may. Asked with every request that pins an adapter, so it must answer from memory, and
+   * its memory must not be older than a withdrawal may go unnoticed (`AdapterRouter`: 5 s). Without the method no pin is refused.
+   */
+  revokedReason?(id: string, options?: CallOptions): Promise<string | null>;
 }
 
 /** Keeps served answers, so that later feedback finds them by id. Must not block; what it throws is logged only. */

@@ -106,7 +106,8 @@ export class ServingClient implements AsyncDisposable {
   /**
    * Asks for one whole answer. Abort stops the engine at once.
    * Throws `ValidationError` (`input_invalid`), `RuntimeUnavailableError` (says what to start), `EngineError`, `NotFoundError`
-   * (`model_not_found`, `adapter_not_found`), `OverloadedError`, `AbortedError`.
+   * (`model_not_found`, `adapter_not_found`), `ConflictError` (`adapter_state_conflict`: the pinned adapter was rejected or withdrawn,
+   * noticed at once in the process that did it and within 5 s in others), `OverloadedError`, `AbortedError`.
    * @example
    * ```ts
    * const reply = await clara.serving.generate({ messages: [{ role: "user", content: "Hello" }], maxTokens: 64 });
