@@ -1,6 +1,7 @@
 import { type ClaraError, EngineError, NotFoundError, ValidationError } from "../errors.js";
 import type { AdapterIdentity } from "../types/adapter.js";
 import type { AdapterProof } from "../types/proof.js";
+import { loadWithRoom, pause } from "./adapter-room.js";
 import type { Dispatcher } from "./balancing/dispatcher.js";
 import type { Endpoint } from "./balancing/endpoint.js";
 import type { EngineIntroduction } from "./balancing/engine-introduction.js";
@@ -81,7 +82,7 @@ export class AdapterPlacement {
     const identity = adapter.identity ?? (await this.#identityOf(adapter.id));
     const outcomes = await this.#everywhere(scope, async (attempt, endpoint) => {
       await this.#parts.introduction.meet(attempt, endpoint);
-      return this.#loadAndProve(attempt, endpoint, { ...adapter, identity });
+      return endpoint.shelf.alone(adapter.id, () => this.#loadAndProve(attempt, endpoint, { ...adapter, identity }));
     });
     const failed = outcomes.filter((outcome) => outcome.error !== undefined);
     if (failed.length > 0) throw await this.#undo(adapter.id, outcomes, failed);
@@ -136,12 +137,16 @@ export class AdapterPlacement {
    * it must be, and has shown so. Calls at the same time share the work.
    */
   async ready(attempt: Attempt, endpoint: Endpoint, id: string): Promise<void> {
-    await this.#parts.introduction.meet(attempt, endpoint);
-    if (endpoint.shelf.isReady(id) || this.#parts.directory === undefined) return;
-    await endpoint.shelf.once(id, async () => {
-      await this.#bring(attempt, endpoint, id, this.#parts.directory!);
-      attempt.park();
-    });
+    const { directory, introduction } = this.#parts;
+    await introduction.meet(attempt, endpoint);
+    // what is awaited may also be that it goes, for others to have room
+    while (directory !== undefined && !endpoint.shelf.isReady(id)) {
+      await endpoint.shelf.once(id, async () => {
+        await this.#bring(attempt, endpoint, id, directory);
+        attempt.park();
+      });
+    }
+    endpoint.shelf.touch(id);
   }
 
   /** The engine said that it does not have the adapter: where it was restarted, it gets it again. */
@@ -181,10 +186,9 @@ export class AdapterPlacement {
     endpoint: Endpoint,
     adapter: AdapterFiles,
   ): Promise<{ status: "loaded" | "already_loaded"; proof: AdapterProof | null }> {
-    const { engine, adminMs, proof: options } = this.#parts;
+    const { engine, proof: options } = this.#parts;
     checkRank(endpoint, adapter);
-    attempt.enter("answer to loading an adapter", adminMs);
-    const status = await engine.loadAdapter(attempt, adapter);
+    const status = await loadWithRoom(this.#parts, attempt, endpoint, adapter);
     if (options.mode === "off") {
       endpoint.shelf.ready(adapter.id, null);
       return { status, proof: null };
@@ -323,17 +327,6 @@ function unproven(proof: AdapterProof): AttemptError {
   const message = `Adapter ${adapterId} takes no traffic at ${endpoint}: ${problems.join("; ")}.`;
   const error = new EngineError("adapter_unproven", message, { details: { id: adapterId, endpoint, proof } });
   return new AttemptError(error, { failover: true, retry: false });
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end, { once: true });
-  });
 }
 
 function throwFailures(scope: CallScope, outcomes: Outcome<unknown>[], what: string): void {
