@@ -12,6 +12,7 @@ import type { CallScope } from "./http/call-scope.js";
 import { asClaraError } from "./http/engine-errors.js";
 import type { AdapterDirectory } from "./ports.js";
 import { type ProofOptions, proveAdapter } from "./proof/prove-adapter.js";
+import { RevokedAdapter } from "./revoked-adapter.js";
 
 /** What `loadAdapter` takes. */
 export interface AdapterFiles {
@@ -165,7 +166,8 @@ export class AdapterPlacement {
   }
 
   async #bring(attempt: Attempt, endpoint: Endpoint, id: string, directory: AdapterDirectory): Promise<void> {
-    const { path } = await directory.getAdapter(id);
+    const { path, revokedReason } = await directory.getAdapter(id);
+    if (revokedReason !== undefined) throw new RevokedAdapter(id, revokedReason);
     await this.#loadAndProve(attempt, endpoint, { id, path, identity: await this.#identityOf(id) });
   }
 

@@ -10,7 +10,8 @@ export interface RequestRouter {
 
 /** Where a registered adapter's files are, and by what it is known, so that every engine gets it and shows it; `AdapterRouter` is one. */
 export interface AdapterDirectory {
-  getAdapter(id: string, options?: CallOptions): Promise<{ id: string; path: string }>;
+  /** With a `revokedReason` the adapter can never serve again, and no engine gets it. */
+  getAdapter(id: string, options?: CallOptions): Promise<{ id: string; path: string; revokedReason?: string }>;
   /** What the trainer recorded of it; null: nothing. Without the method no engine is asked for proof. */
   adapterIdentity?(id: string, options?: CallOptions): Promise<AdapterIdentity | null>;
   /**

@@ -23,6 +23,7 @@ import { asClaraError } from "./http/engine-errors.js";
 import { fetchTransport, type Transport } from "./http/transport.js";
 import { undiciTransport } from "./http/undici-transport.js";
 import { type ResolvedServingOptions, resolveServingOptions, type ServingClientOptions } from "./options.js";
+import { RevokedAdapter } from "./revoked-adapter.js";
 
 /** One endpoint's answer to `health()`. */
 export interface EndpointHealth {
@@ -226,7 +227,9 @@ export class ServingClient implements AsyncDisposable {
     const failures: { id: string; error: ClaraError }[] = [];
     for (const id of ids) {
       try {
-        await this.loadAdapter({ id, path: (await adapters.getAdapter(id, { signal })).path }, { signal });
+        const { path, revokedReason } = await adapters.getAdapter(id, { signal });
+        if (revokedReason !== undefined) throw new RevokedAdapter(id, revokedReason);
+        await this.loadAdapter({ id, path }, { signal });
       } catch (error) {
         if (signal?.aborted) throw asClaraError(error);
         failures.push({ id, error: asClaraError(error) });
@@ -399,7 +402,12 @@ export class ServingClient implements AsyncDisposable {
     try {
       await this.dispatcher.probe(endpoint, scope, async (attempt) => {
         endpoint.shelf.noteConnection();
-        for (const id of shown) await this.placement.ready(attempt, endpoint, id);
+        for (const id of shown) {
+          await this.placement.ready(attempt, endpoint, id).catch((reason: unknown) => {
+            // what was withdrawn since is not wanted back
+            if (!(reason instanceof RevokedAdapter)) throw reason;
+          });
+        }
         attempt.finish();
       });
     } catch (reason) {

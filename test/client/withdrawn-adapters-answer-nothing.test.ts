@@ -92,3 +92,58 @@ describe("a request that pins an adapter", () => {
     await expect(reply).rejects.toMatchObject({ code: "aborted" });
   });
 });
+
+describe("an adapter that another process withdrew and unloaded", () => {
+  let engine: StandInEngine;
+  let registry: MemoryAdapterRegistry;
+  let router: AdapterRouter;
+  let serving: ServingClient;
+
+  beforeEach(async () => {
+    engine = await startStandInEngine();
+    registry = new MemoryAdapterRegistry();
+    // notices nothing by itself while these tests run
+    router = new AdapterRouter({ registry, refreshIntervalMs: 0 });
+    const adapters = { getAdapter: (one: string) => router.getAdapter(one) };
+    serving = new ServingClient({ engine: "vllm", endpoints: [engine.url], router, adapters, health: { intervalMs: 20 } });
+    for (const domain of ["building", "office"]) {
+      await router.registerAdapter({ name: domain, domain, path: `adapters/${domain}@v1`, baseModel: "base" });
+      await router.activateAdapter(`${domain}@v1`);
+      expect(await serving.generate({ prompt: "?", domain })).toMatchObject({ adapterId: `${domain}@v1` });
+    }
+    await registry.revoke(id, "retired", "erasure of a subject");
+  });
+  afterEach(async () => {
+    await Promise.all([serving.close(), router.close()]);
+    await engine.close();
+  });
+
+  async function unloadElsewhere(): Promise<void> {
+    await using elsewhere = new ServingClient({ engine: "vllm", endpoints: [engine.url] });
+    await elsewhere.unloadAdapter(id);
+  }
+
+  it("is not loaded again for the router's old choice: the base model answers, whole and streamed", async () => {
+    await unloadElsewhere();
+    expect(await serving.generate({ prompt: "?", domain: "building" })).toMatchObject({ text: "base: ?", adapterId: null, model: "base" });
+    const stream = serving.stream({ prompt: "?", domain: "building" });
+    let text = "";
+    for await (const chunk of stream) text += chunk.text;
+    expect([text, (await stream.result).adapterId]).toEqual(["base: ?", null]);
+    expect(engine.adapters).toEqual(["office@v1"]);
+  });
+
+  it("is not loaded again for a pin, and not ahead of questions", async () => {
+    await unloadElsewhere();
+    const refusal = { code: "adapter_state_conflict", details: { id, reason: "erasure of a subject" } };
+    await expect(serving.generate({ prompt: "?", adapterId: id })).rejects.toMatchObject(refusal);
+    expect(await serving.prewarm([id])).toMatchObject([{ id, error: refusal }]);
+    expect(engine.adapters).toEqual(["office@v1"]);
+  });
+
+  it("is not loaded again into a restarted engine, which gets the others back", async () => {
+    engine.restart();
+    await vi.waitFor(() => expect(engine.adapters).toEqual(["office@v1"]));
+    expect(serving.endpoints()[0]!.adapters.map((adapter) => adapter.id)).toEqual(["office@v1"]);
+  });
+});

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ConflictError, ValidationError } from "../../errors.js";
+import { ValidationError } from "../../errors.js";
 import { AdapterIdentity } from "../../types/adapter.js";
 import type { ConversationTurn, Metadata } from "../../types/common.js";
 import { GenerationRequest } from "../../types/generation.js";
@@ -8,6 +8,7 @@ import type { AdapterFiles } from "../adapter-placement.js";
 import type { EngineQuestion } from "../engines/engine.js";
 import type { ResolvedServingOptions } from "../options.js";
 import type { AdapterDirectory } from "../ports.js";
+import { RevokedAdapter } from "../revoked-adapter.js";
 
 /** A checked request, and what will be asked of the engine. */
 export interface PreparedRequest {
@@ -24,7 +25,7 @@ export interface PreparedRequest {
 
 /**
  * Checks a request and lets the router choose where it pins nothing. Throws `ValidationError` `input_invalid` naming the field, and
- * `ConflictError` `adapter_state_conflict` where it pins an adapter that was rejected or withdrawn.
+ * `RevokedAdapter` where it pins one.
  */
 export async function prepareRequest(
   request: GenerationRequest,
@@ -68,9 +69,7 @@ export async function prepareRequest(
 /** The router chooses no such adapter, but a pin passes it by, and an engine may have it loaded still. */
 async function refuseRevoked(id: string, directory: AdapterDirectory | undefined, signal: AbortSignal): Promise<void> {
   const reason = (await directory?.revokedReason?.(id, { signal })) ?? null;
-  if (reason === null) return;
-  const message = `Adapter ${id} was rejected or withdrawn (${reason}) and answers no more. Pin another version, or leave the choice to the router.`;
-  throw new ConflictError("adapter_state_conflict", message, { details: { id, reason } });
+  if (reason !== null) throw new RevokedAdapter(id, reason);
 }
 
 const LoadInput = z.object({
