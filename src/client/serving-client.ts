@@ -211,7 +211,8 @@ export class ServingClient implements AsyncDisposable {
   }
 
   /**
-   * Loads adapters and has them proven at every endpoint ahead of the first question for them.
+   * Loads adapters and has them proven at every endpoint ahead of the first question for them. `createClara` leaves that to you: it would
+   * start a local runtime that nobody needs yet, and have every process that opens CLARA, a command's too, prove every adapter anew.
    * @returns what went wrong, by adapter; nothing is thrown for it
    * @example
    * ```ts
