@@ -1,6 +1,7 @@
-import { type ClaraError, EngineError, NotFoundError, ValidationError } from "../errors.js";
+import { AbortedError, type ClaraError, EngineError, NotFoundError, ValidationError } from "../errors.js";
 import type { AdapterIdentity } from "../types/adapter.js";
 import type { AdapterProof } from "../types/proof.js";
+import { loadWithRoom, pause } from "./adapter-room.js";
 import type { Dispatcher } from "./balancing/dispatcher.js";
 import type { Endpoint } from "./balancing/endpoint.js";
 import type { EngineIntroduction } from "./balancing/engine-introduction.js";
@@ -11,6 +12,7 @@ import type { CallScope } from "./http/call-scope.js";
 import { asClaraError } from "./http/engine-errors.js";
 import type { AdapterDirectory } from "./ports.js";
 import { type ProofOptions, proveAdapter } from "./proof/prove-adapter.js";
+import { RevokedAdapter } from "./revoked-adapter.js";
 
 /** What `loadAdapter` takes. */
 export interface AdapterFiles {
@@ -79,12 +81,15 @@ export class AdapterPlacement {
 
   async load(scope: CallScope, adapter: AdapterFiles): Promise<LoadedAdapter> {
     const identity = adapter.identity ?? (await this.#identityOf(adapter.id));
+    const foundAt = new Set<Endpoint>();
     const outcomes = await this.#everywhere(scope, async (attempt, endpoint) => {
       await this.#parts.introduction.meet(attempt, endpoint);
-      return this.#loadAndProve(attempt, endpoint, { ...adapter, identity });
+      const { shelf } = endpoint;
+      if (shelf.isReady(adapter.id) || shelf.description?.models.some(({ id }) => id === adapter.id)) foundAt.add(endpoint);
+      return shelf.alone(adapter.id, () => this.#loadAndProve(attempt, endpoint, { ...adapter, identity }));
     });
     const failed = outcomes.filter((outcome) => outcome.error !== undefined);
-    if (failed.length > 0) throw await this.#undo(adapter.id, outcomes, failed);
+    if (failed.length > 0) throw await this.#undo(adapter.id, outcomes, foundAt);
     const endpoints = outcomes.map(({ name, result }) => ({ endpoint: name, ...result! }));
     return {
       id: adapter.id,
@@ -136,12 +141,16 @@ export class AdapterPlacement {
    * it must be, and has shown so. Calls at the same time share the work.
    */
   async ready(attempt: Attempt, endpoint: Endpoint, id: string): Promise<void> {
-    await this.#parts.introduction.meet(attempt, endpoint);
-    if (endpoint.shelf.isReady(id) || this.#parts.directory === undefined) return;
-    await endpoint.shelf.once(id, async () => {
-      await this.#bring(attempt, endpoint, id, this.#parts.directory!);
-      attempt.park();
-    });
+    const { directory, introduction } = this.#parts;
+    await introduction.meet(attempt, endpoint);
+    // what is awaited may also be that it goes, for others to have room
+    while (directory !== undefined && !endpoint.shelf.isReady(id)) {
+      await endpoint.shelf.once(id, async () => {
+        await this.#bring(attempt, endpoint, id, directory);
+        attempt.park();
+      });
+    }
+    endpoint.shelf.touch(id);
   }
 
   /** The engine said that it does not have the adapter: where it was restarted, it gets it again. */
@@ -160,7 +169,8 @@ export class AdapterPlacement {
   }
 
   async #bring(attempt: Attempt, endpoint: Endpoint, id: string, directory: AdapterDirectory): Promise<void> {
-    const { path } = await directory.getAdapter(id);
+    const { path, revokedReason } = await directory.getAdapter(id);
+    if (revokedReason !== undefined) throw new RevokedAdapter(id, revokedReason);
     await this.#loadAndProve(attempt, endpoint, { id, path, identity: await this.#identityOf(id) });
   }
 
@@ -181,10 +191,9 @@ export class AdapterPlacement {
     endpoint: Endpoint,
     adapter: AdapterFiles,
   ): Promise<{ status: "loaded" | "already_loaded"; proof: AdapterProof | null }> {
-    const { engine, adminMs, proof: options } = this.#parts;
+    const { engine, proof: options } = this.#parts;
     checkRank(endpoint, adapter);
-    attempt.enter("answer to loading an adapter", adminMs);
-    const status = await engine.loadAdapter(attempt, adapter);
+    const status = await loadWithRoom(this.#parts, attempt, endpoint, adapter);
     if (options.mode === "off") {
       endpoint.shelf.ready(adapter.id, null);
       return { status, proof: null };
@@ -237,10 +246,12 @@ export class AdapterPlacement {
     const until = performance.now() + drainMs;
     while (endpoint.turns.callsOf(id) > 0 && performance.now() < until) await pause(DRAIN_LOOK_MS, attempt.signal);
     attempt.enter("answer to unloading an adapter", adminMs);
-    const status = await engine.unloadAdapter(attempt, id);
-    if (status === "not_loaded") return status;
-    const served = await engine.models(attempt);
-    if (!served.some((model) => model.id === id)) return status;
+    // alone: a late question must not bring it back before this has seen that it is gone
+    const { status, isGone } = await endpoint.shelf.alone(id, async () => {
+      const status = await engine.unloadAdapter(attempt, id);
+      return { status, isGone: status === "not_loaded" || !(await engine.models(attempt)).some((model) => model.id === id) };
+    });
+    if (isGone) return status;
     const { url } = attempt.connection;
     const error = new EngineError(
       "engine_response_invalid",
@@ -272,12 +283,19 @@ export class AdapterPlacement {
   }
 
   /** Takes away what was newly loaded; the error says what failed where, and what could not be taken back. */
-  async #undo(id: string, outcomes: Outcome<{ status: "loaded" | "already_loaded" }>[], failed: Outcome<unknown>[]): Promise<ClaraError> {
+  async #undo(
+    id: string,
+    outcomes: Outcome<{ status: "loaded" | "already_loaded" }>[],
+    foundAt: ReadonlySet<Endpoint>,
+  ): Promise<ClaraError> {
+    const failed = outcomes.filter(({ error }) => error !== undefined);
     if (outcomes.length === 1) return failed[0]!.error!;
     // a call of its own: where the caller has aborted, the rest must be taken back all the same
     const scope = this.#parts.openScope();
     const { dispatcher, engine, adminMs } = this.#parts;
-    const loaded = outcomes.filter(({ result }) => result?.status === "loaded");
+    // an engine whose answer the caller did not wait for may have loaded it all the same
+    const mayBeLoaded = ({ endpoint, error }: Outcome<unknown>) => error instanceof AbortedError && !foundAt.has(endpoint);
+    const loaded = outcomes.filter((outcome) => outcome.result?.status === "loaded" || mayBeLoaded(outcome));
     const attempts = await Promise.all(
       loaded.map(async ({ endpoint, name }) => {
         endpoint.shelf.forget(id);
@@ -323,17 +341,6 @@ function unproven(proof: AdapterProof): AttemptError {
   const message = `Adapter ${adapterId} takes no traffic at ${endpoint}: ${problems.join("; ")}.`;
   const error = new EngineError("adapter_unproven", message, { details: { id: adapterId, endpoint, proof } });
   return new AttemptError(error, { failover: true, retry: false });
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end, { once: true });
-  });
 }
 
 function throwFailures(scope: CallScope, outcomes: Outcome<unknown>[], what: string): void {

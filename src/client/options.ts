@@ -69,7 +69,10 @@ export interface ServingClientOptions {
   token?: string;
   /** Chooses the adapter where a request pins none. Default: the base model answers. */
   router?: RequestRouter;
-  /** Where an adapter is loaded from again when an engine was restarted. Default: such a call fails. */
+  /**
+   * Where an adapter is loaded from again when an engine was restarted, or had let it go since it holds only so many (the bundled runtime:
+   * `--max-adapters`). Default: such a call fails, and a full engine refuses one more.
+   */
   adapters?: AdapterDirectory;
   /** Gets each answer after its end. Default: none. */
   recorder?: GenerationRecorder;

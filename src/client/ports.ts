@@ -13,9 +13,15 @@ export interface RequestRouter {
 
 /** Where a registered adapter's files are, and by what it is known, so that every engine gets it and shows it; `AdapterRouter` is one. */
 export interface AdapterDirectory {
-  getAdapter(id: string, options?: CallOptions): Promise<{ id: string; path: string }>;
+  /** With a `revokedReason` the adapter can never serve again, and no engine gets it. */
+  getAdapter(id: string, options?: CallOptions): Promise<{ id: string; path: string; revokedReason?: string }>;
   /** What the trainer recorded of it; null: nothing. Without the method no engine is asked for proof. */
   adapterIdentity?(id: string, options?: CallOptions): Promise<AdapterIdentity | null>;
+  /**
+   * Why an adapter can never serve again; null: it may. Asked with every request that pins an adapter, so it must answer from memory, and
+   * its memory must not be older than a withdrawal may go unnoticed (`AdapterRouter`: 5 s). Without the method no pin is refused.
+   */
+  revokedReason?(id: string, options?: CallOptions): Promise<string | null>;
 }
 
 /**

@@ -23,6 +23,7 @@ import { asClaraError } from "./http/engine-errors.js";
 import { fetchTransport, type Transport } from "./http/transport.js";
 import { undiciTransport } from "./http/undici-transport.js";
 import { type ResolvedServingOptions, resolveServingOptions, type ServingClientOptions } from "./options.js";
+import { RevokedAdapter } from "./revoked-adapter.js";
 
 /** One endpoint's answer to `health()`. */
 export interface EndpointHealth {
@@ -106,7 +107,8 @@ export class ServingClient implements AsyncDisposable {
   /**
    * Asks for one whole answer. Abort stops the engine at once.
    * Throws `ValidationError` (`input_invalid`), `RuntimeUnavailableError` (says what to start), `EngineError`, `NotFoundError`
-   * (`model_not_found`, `adapter_not_found`), `OverloadedError`, `AbortedError`.
+   * (`model_not_found`, `adapter_not_found`), `ConflictError` (`adapter_state_conflict`: the pinned adapter was rejected or withdrawn,
+   * noticed at once in the process that did it and within 5 s in others), `OverloadedError`, `AbortedError`.
    * @example
    * ```ts
    * const reply = await clara.serving.generate({ messages: [{ role: "user", content: "Hello" }], maxTokens: 64 });
@@ -209,7 +211,8 @@ export class ServingClient implements AsyncDisposable {
   }
 
   /**
-   * Loads adapters and has them proven at every endpoint ahead of the first question for them.
+   * Loads adapters and has them proven at every endpoint ahead of the first question for them. `createClara` leaves that to you: it would
+   * start a local runtime that nobody needs yet, and have every process that opens CLARA, a command's too, prove every adapter anew.
    * @returns what went wrong, by adapter; nothing is thrown for it
    * @example
    * ```ts
@@ -225,7 +228,9 @@ export class ServingClient implements AsyncDisposable {
     const failures: { id: string; error: ClaraError }[] = [];
     for (const id of ids) {
       try {
-        await this.loadAdapter({ id, path: (await adapters.getAdapter(id, { signal })).path }, { signal });
+        const { path, revokedReason } = await adapters.getAdapter(id, { signal });
+        if (revokedReason !== undefined) throw new RevokedAdapter(id, revokedReason);
+        await this.loadAdapter({ id, path }, { signal });
       } catch (error) {
         if (signal?.aborted) throw asClaraError(error);
         failures.push({ id, error: asClaraError(error) });
@@ -398,7 +403,12 @@ export class ServingClient implements AsyncDisposable {
     try {
       await this.dispatcher.probe(endpoint, scope, async (attempt) => {
         endpoint.shelf.noteConnection();
-        for (const id of shown) await this.placement.ready(attempt, endpoint, id);
+        for (const id of shown) {
+          await this.placement.ready(attempt, endpoint, id).catch((reason: unknown) => {
+            // what was withdrawn since is not wanted back
+            if (!(reason instanceof RevokedAdapter)) throw reason;
+          });
+        }
         attempt.finish();
       });
     } catch (reason) {

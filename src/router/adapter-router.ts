@@ -24,6 +24,7 @@ import { DecisionLog, type RecordedDecision } from "./decision-log.js";
 import { DomainRules } from "./domain-rules.js";
 import { LiveAdapters } from "./live-adapters.js";
 import { MemoryAdapterRegistry } from "./memory-adapter-registry.js";
+import { Revocations } from "./revocations.js";
 import { routedText } from "./routed-text.js";
 import { DEFAULT_ROUTER_SETTINGS, mergeRouterSettings, type RouterSettingsInput } from "./router-settings.js";
 import type { RankedAdapter } from "./routing-table.js";
@@ -58,6 +59,7 @@ export class AdapterRouter {
   readonly #embedder: Embedder;
   readonly #logger: Logger | undefined;
   readonly #live: LiveAdapters;
+  readonly #revocations: Revocations;
   readonly #log: DecisionLog;
   readonly #embedTimeoutMs: number;
   readonly #refreshIntervalMs: number;
@@ -76,6 +78,7 @@ export class AdapterRouter {
     this.#settings = mergeRouterSettings(DEFAULT_ROUTER_SETTINGS, options.settings ?? {}, "configuration");
     this.#rules = new DomainRules(this.#settings.rules);
     this.#live = new LiveAdapters(this.#registry, this.#embedder, options.logger);
+    this.#revocations = new Revocations(this.#registry);
     this.#log = new DecisionLog(wholeNumber("maxDecisions", options.maxDecisions ?? 10_000, 1));
     this.#embedTimeoutMs = wholeNumber("embedTimeoutMs", options.embedTimeoutMs ?? 2_000, 1);
     this.#refreshIntervalMs = wholeNumber("refreshIntervalMs", options.refreshIntervalMs ?? 5_000, 0);
@@ -242,6 +245,21 @@ export class AdapterRouter {
   }
 
   /**
+   * Why a version can never serve again; null: it may, or it is not registered. From memory that is at most 5 s old, so that every
+   * request may ask: what this router rejected or withdrew counts at once (in a transaction: from the `refresh()` after the commit), what
+   * another process did within 5 s. Rejects where the registry had to be asked and could not.
+   * @example
+   * ```ts
+   * const isUsable = (await clara.router.revokedReason("building@v1")) === null;
+   * ```
+   */
+  async revokedReason(id: string, { signal }: CallOptions = {}): Promise<string | null> {
+    throwIfAborted(signal);
+    const reason = this.#revocations.of(id);
+    return signal === undefined ? reason : raceAbort(reason, signal);
+  }
+
+  /**
    * Versions, oldest first.
    * @example
    * ```ts
@@ -307,6 +325,7 @@ export class AdapterRouter {
   async refresh({ signal }: CallOptions = {}): Promise<void> {
     throwIfAborted(signal);
     this.#watch();
+    this.#revocations.forget();
     await this.#live.refresh(this.#settings);
     throwIfAborted(signal);
   }
@@ -439,6 +458,7 @@ export class AdapterRouter {
   /** Hears of other processes' changes where the registry tells of them. */
   #watch(): void {
     this.#unwatch ??= this.#registry.onChange?.(() => {
+      this.#revocations.forget();
       this.#live.refresh(this.#settings).catch((error: unknown) => {
         this.#logger?.warn({ error }, "the adapter registry could not be re-read after a change; it is tried again");
       });
@@ -476,6 +496,7 @@ export class AdapterRouter {
 
   async #revoke(id: string, status: "rejected" | "retired", reason: string, options: RegistryChangeOptions): Promise<Adapter> {
     const adapter = await this.#registry.revoke(id, status, reason, options);
+    this.#revocations.forget();
     await this.#refreshAfter(options);
     return adapter;
   }

@@ -18,15 +18,23 @@ export class AdapterSlots {
   private readonly resident = new Map<string, number>();
   private waiting: (() => void)[] = [];
   private loading: Promise<void> = Promise.resolve();
+  private adding = 0;
   /** How often an adapter was brought into a slot. */
   loads = 0;
 
   readonly slots: number;
   readonly loadTimeMs: number;
+  private readonly maxAdapters: number;
 
-  constructor(slots: number, loadTimeMs: number) {
+  constructor(slots: number, loadTimeMs: number, maxAdapters: number) {
     this.slots = slots;
     this.loadTimeMs = loadTimeMs;
+    this.maxAdapters = maxAdapters;
+  }
+
+  /** True where no other adapter may be registered. */
+  get isFull(): boolean {
+    return this.known.size + this.adding >= this.maxAdapters;
   }
 
   get(id: string): StandInAdapter | undefined {
@@ -43,7 +51,9 @@ export class AdapterSlots {
 
   /** Loads an adapter for the first time, and registers it then. */
   async add(adapter: StandInAdapter): Promise<void> {
+    this.adding += 1;
     (await this.use(adapter.id))();
+    this.adding -= 1;
     this.known.set(adapter.id, adapter);
   }
 

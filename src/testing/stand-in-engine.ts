@@ -23,6 +23,8 @@ export interface StandInEngineOptions {
   baseModel?: string;
   /** Adapters that are resident at once; the least recently used makes room. Default 4. */
   slots?: number;
+  /** Adapters that may be loaded at once, as in the bundled runtime, which refuses one more; there are as many slots. Default: any number. */
+  maxAdapters?: number;
   /** Milliseconds to bring an adapter into a slot. Default 0. */
   loadTimeMs?: number;
   /** Tokens that prompt and answer may have together. Default 4,096. */
@@ -77,7 +79,11 @@ export interface StandInEngine extends AsyncDisposable {
  */
 export async function startStandInEngine(options: StandInEngineOptions = {}): Promise<StandInEngine> {
   const baseModel = options.baseModel ?? "base";
-  const slots = new AdapterSlots(options.slots ?? 4, options.loadTimeMs ?? 0);
+  const slots = new AdapterSlots(
+    options.slots ?? options.maxAdapters ?? 4,
+    options.loadTimeMs ?? 0,
+    options.maxAdapters ?? Number.POSITIVE_INFINITY,
+  );
   const faults = new FaultPlan(options.faults);
   const context: EngineContext = { options, baseModel, slots, startedAt: Date.now() / 1000 };
   const server = await startStandInServer((exchange) => handle(exchange, context, faults.take(exchange.recorded.path)), {
@@ -200,6 +206,10 @@ async function loadAdapter(exchange: Exchange, { slots, options }: EngineContext
   if (slots.get(id) !== undefined) {
     const advice = "If you want to load the adapter in place, set 'load_inplace' to True.";
     return errorReply(400, "InvalidUserInput", `The lora adapter '${id}' has already been loaded. ${advice}`);
+  }
+  if (slots.isFull) {
+    const message = `${options.maxAdapters} adapters are loaded, which is the limit (--max-adapters); unload one first.`;
+    return errorReply(400, "InvalidUserInput", message);
   }
   if (options.hasAdapterFiles?.(path) === false) {
     return errorReply(404, "NotFoundError", `Loading lora ${id} failed: No adapter found for <path>`);

@@ -38,7 +38,8 @@ describe("with two endpoints", () => {
     [first, second].map((engine) => engine.questions.filter((request) => request.path === "/v1/chat/completions").length);
 
   it("healthy ones take turns", async () => {
-    for (let turn = 0; turn < 6; turn += 1) await serving.generate({ prompt: "?" });
+    await using patient = new ServingClient({ engine: "vllm", endpoints: [first.url, second.url] });
+    for (let turn = 0; turn < 6; turn += 1) await patient.generate({ prompt: "?" });
     expect(counts()).toEqual([3, 3]);
   });
 

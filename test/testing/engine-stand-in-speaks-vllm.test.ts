@@ -33,6 +33,19 @@ describe("the stand-in engine", () => {
     });
   });
 
+  it("refuses one adapter more than it holds, as the bundled runtime does", async () => {
+    await engine.close();
+    engine = await startStandInEngine({ maxAdapters: 2, loadTimeMs: 15 });
+    const statuses = await Promise.all(["a@v1", "b@v1", "c@v1"].map(async (id) => (await load(id)).status));
+    expect(statuses.sort()).toEqual([200, 200, 400]);
+    const refused = await load("d@v1");
+    expect(await refused.json()).toMatchObject({
+      error: { type: "InvalidUserInput", message: "2 adapters are loaded, which is the limit (--max-adapters); unload one first." },
+    });
+    await post("/v1/unload_lora_adapter", { lora_name: engine.adapters[0] });
+    expect((await load("d@v1")).status).toBe(200);
+  });
+
   it("keeps the most recently used adapters in its slots, and takes its time to bring one in", async () => {
     for (const id of ["a@v1", "b@v1", "c@v1"]) await load(id);
     expect(engine.residentAdapters).toEqual(["b@v1", "c@v1"]);

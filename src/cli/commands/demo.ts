@@ -2,7 +2,6 @@ import { writeFile } from "node:fs/promises";
 import { defineCommand } from "citty";
 import { formatReport } from "../demo/report.js";
 import { runDemo } from "../demo/run.js";
-import { ensureRuntime } from "../ensure-runtime.js";
 import { liveProgress } from "../progress.js";
 import { ExitCode, guarded } from "../terminal.js";
 import { repeatedOption } from "../usage.js";
@@ -19,7 +18,6 @@ export const demo = defineCommand({
   run: ({ args, rawArgs }) =>
     guarded(async (signal) => {
       const feedback = repeatedOption(rawArgs, "feedback");
-      await ensureRuntime({ engine: args.engine, signal });
       const progress = liveProgress();
       const report = await runDemo({ feedback, keep: args.keep, trainer: args.trainer, engine: args.engine }, progress, { signal }).finally(
         () => progress.end(),

@@ -1,6 +1,7 @@
 import type { Clara } from "../../clara.js";
 import type { CallOptions } from "../../types/common.js";
 import type { LearningCycle } from "../../types/cycle.js";
+import { ensureRuntime } from "../ensure-runtime.js";
 import type { Progress } from "../progress.js";
 import { type Answered, ask, type Question } from "./ask.js";
 import { exampleData, exampleQuestions, generalPairs, largestDomain, readFeedbackFile } from "./feedback-files.js";
@@ -18,7 +19,6 @@ export interface DemoOptions extends SessionOptions {
 
 /** Feedback file → trained, gated and activated adapters → asked again → spoiled feedback refused → reopened. */
 export async function runDemo(options: DemoOptions, progress: Progress, { signal }: CallOptions = {}): Promise<DemoReport> {
-  const watch = new Stopwatch();
   const isOwn = options.feedback.length > 0;
   const files = (isOwn ? options.feedback : [exampleData("building.jsonl"), exampleData("office.jsonl")]).map(readFeedbackFile);
   const general = generalPairs();
@@ -31,6 +31,9 @@ export async function runDemo(options: DemoOptions, progress: Progress, { signal
 
   const session = await DemoSession.create(options, { rows: largestDomain(files), general });
   try {
+    // after what the user can get wrong: an installation takes minutes
+    await ensureRuntime({ engine: options.engine, signal });
+    const watch = new Stopwatch();
     const clara = await watch.time("open the store", () => session.open({ signal }));
     progress.step("Start the runtime and ask the base model");
     const first = await watch.time("start the runtime and ask the base", () => askRouted(clara));

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { access, constants, mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { type Clara, createClara } from "../../clara.js";
@@ -60,15 +60,22 @@ export class DemoSession {
 async function demoFolder(keep: string | undefined): Promise<string> {
   if (keep === undefined) return mkdtemp(join(tmpdir(), "clara-demo-"));
   const folder = resolve(keep);
-  const entries = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return [];
-    throw new ConfigurationError("config_invalid", `--keep ${keep} cannot be used: ${error.message}`, { cause: error });
-  });
-  if (entries.length > 0) {
+  if ((await usableEntries(folder, keep)).length > 0) {
     throw new ConfigurationError(
       "config_invalid",
       `--keep ${keep} holds files already: name a new or empty folder, so that the demo starts from nothing.`,
     );
   }
   return folder;
+}
+
+/** What is in the folder, which is made where it is not there and can be written to. */
+async function usableEntries(folder: string, keep: string): Promise<string[]> {
+  try {
+    await mkdir(folder, { recursive: true });
+    await access(folder, constants.R_OK | constants.W_OK | constants.X_OK);
+    return await readdir(folder);
+  } catch (error) {
+    throw new ConfigurationError("config_invalid", `--keep ${keep} cannot be used: ${(error as Error).message}`, { cause: error });
+  }
 }

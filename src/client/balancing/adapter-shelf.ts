@@ -78,7 +78,15 @@ export class AdapterShelf {
     this.#proofs.delete(adapterId);
   }
 
-  /** Ids of the adapters that may answer. */
+  /** It is asked for now. */
+  touch(adapterId: string): void {
+    const proof = this.#proofs.get(adapterId);
+    if (proof === undefined) return;
+    this.#proofs.delete(adapterId);
+    this.#proofs.set(adapterId, proof);
+  }
+
+  /** Ids of the adapters that may answer, the one that was asked for longest ago first. */
   get readyAdapters(): string[] {
     return [...this.#proofs.keys()];
   }
@@ -94,6 +102,26 @@ export class AdapterShelf {
       );
       if (isDone) return;
     }
+    await this.#run(key, work);
+  }
+
+  /** Runs the work when nothing else runs under its key. */
+  async alone<Result>(key: string, work: () => Promise<Result>): Promise<Result> {
+    // how the other work ends is its caller's business
+    for (let other = this.#running.get(key); other !== undefined; other = this.#running.get(key)) await other.catch(() => undefined);
+    let result: Result;
+    await this.#run(key, async () => {
+      result = await work();
+    });
+    return result!;
+  }
+
+  /** True while work runs under the key. */
+  isBusy(key: string): boolean {
+    return this.#running.has(key);
+  }
+
+  async #run(key: string, work: () => Promise<void>): Promise<void> {
     const own = work().finally(() => {
       if (this.#running.get(key) === own) this.#running.delete(key);
     });

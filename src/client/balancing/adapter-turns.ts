@@ -1,5 +1,3 @@
-import type { CallScope } from "../http/call-scope.js";
-
 interface Turn {
   calls: number;
   since: number;
@@ -9,6 +7,12 @@ interface Turn {
 
 interface Waiter {
   admit(): void;
+}
+
+/** Who waits for a turn, and why that may end before it comes: a call, or one attempt of it. */
+interface Caller {
+  signal: AbortSignal;
+  reason: Error | null;
 }
 
 /** How long an adapter keeps its place while others wait for one, milliseconds. */
@@ -43,9 +47,9 @@ export class AdapterTurns {
     return this.#turns.get(adapterId)?.calls ?? 0;
   }
 
-  /** Waits for the adapter's turn; call the function that it gives when the call has ended. Rejects with the scope's reason. */
-  async enter(adapterId: string, scope: CallScope): Promise<() => void> {
-    if (!this.#mayEnter(adapterId)) await this.#wait(adapterId, scope);
+  /** Waits for the adapter's turn; call the function that it gives when the call has ended. Rejects with the caller's reason. */
+  async enter(adapterId: string, caller: Caller): Promise<() => void> {
+    if (!this.#mayEnter(adapterId)) await this.#wait(adapterId, caller);
     const turn = this.#turns.get(adapterId) ?? { calls: 0, since: performance.now(), isEnding: false };
     this.#turns.set(adapterId, turn);
     turn.calls += 1;
@@ -66,7 +70,7 @@ export class AdapterTurns {
     return this.#turns.size < this.slots && this.#waiting.size === 0;
   }
 
-  async #wait(adapterId: string, scope: CallScope): Promise<void> {
+  async #wait(adapterId: string, caller: Caller): Promise<void> {
     const waiters = this.#waiting.get(adapterId) ?? new Set<Waiter>();
     this.#waiting.set(adapterId, waiters);
     this.#endOldestInTime();
@@ -74,16 +78,16 @@ export class AdapterTurns {
       const onAbort = () => {
         waiters.delete(waiter);
         if (waiters.size === 0 && this.#waiting.get(adapterId) === waiters) this.#waiting.delete(adapterId);
-        reject(scope.reason);
+        reject(caller.reason);
       };
       const waiter: Waiter = {
         admit: () => {
-          scope.signal.removeEventListener("abort", onAbort);
+          caller.signal.removeEventListener("abort", onAbort);
           resolve();
         },
       };
       waiters.add(waiter);
-      scope.signal.addEventListener("abort", onAbort, { once: true });
+      caller.signal.addEventListener("abort", onAbort, { once: true });
     });
   }
 

@@ -155,19 +155,23 @@ export class Dispatcher {
     }
   }
 
-  private note(endpoint: Endpoint, error: unknown): void {
-    if (!(error instanceof AttemptError) || !error.options.failover) {
-      endpoint.circuit.abandoned();
-      return;
-    }
-    const { code } = error.error;
-    if (code === "rate_limited") endpoint.circuit.rest(error.options.retryAfterMs ?? this.retries.minDelayMs);
-    else if (code === "overloaded") endpoint.circuit.abandoned();
-    else {
-      endpoint.circuit.failed();
-      endpoint.shelf.doubt();
-    }
+  /** The endpoint is to blame: it is spared for a while, and may be another process afterwards. */
+  failed(endpoint: Endpoint, { code }: ClaraError): void {
+    endpoint.circuit.failed();
+    endpoint.shelf.doubt();
     this.logger.debug({ endpoint: endpoint.name, code }, "an endpoint failed");
+  }
+
+  private note(endpoint: Endpoint, error: unknown): void {
+    // a whole answer has no clock but the call's own
+    if (ClaraError.isInstance(error) && error.code === "request_timeout") this.failed(endpoint, error);
+    else if (!(error instanceof AttemptError) || !error.options.failover || error.error.code === "overloaded") endpoint.circuit.abandoned();
+    else if (error.error.code !== "rate_limited") this.failed(endpoint, error.error);
+    else {
+      const restMs = error.options.retryAfterMs ?? this.retries.minDelayMs;
+      endpoint.circuit.rest(restMs);
+      this.logger.debug({ endpoint: endpoint.name, restMs }, "an endpoint asked to be spared");
+    }
   }
 
   /** Waits for what `retry-after` asks beyond the pause that follows anyhow. */

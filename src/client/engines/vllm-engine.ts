@@ -3,6 +3,7 @@ import { ConflictError, ValidationError } from "../../errors.js";
 import type { Attempt } from "../http/attempt.js";
 import { AttemptError } from "../http/attempt-error.js";
 import { capabilityMissing, failedStatus } from "../http/engine-errors.js";
+import { AdapterLimit } from "./adapter-limit.js";
 import type { EngineDescription, EngineTraits } from "./engine.js";
 import { OpenAiEngine } from "./openai-engine.js";
 
@@ -89,7 +90,7 @@ export class VllmEngine extends OpenAiEngine {
     const { url } = attempt.connection;
     const message = `Adapter ${id} (${path}) was refused: ${cause.message}`;
     // the bundled runtime's limit of loaded adapters is not the adapter's fault
-    if (/which is the limit/.test(cause.message)) return cause;
+    if (/which is the limit/.test(cause.message)) return new AdapterLimit(cause.error, cause.options);
     const code = cause.error.code === "path_outside_root" ? "path_outside_root" : "adapter_invalid";
     const error = new ValidationError(code, message, { cause: cause.error, details: { id, path, endpoint: url } });
     return new AttemptError(error, { failover: false, retry: false });

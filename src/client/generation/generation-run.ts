@@ -14,6 +14,7 @@ import type { CallScope } from "../http/call-scope.js";
 import { asClaraError, failedStatus, modelNotServed } from "../http/engine-errors.js";
 import type { ResolvedServingOptions } from "../options.js";
 import type { RecordedGeneration } from "../ports.js";
+import { RevokedAdapter } from "../revoked-adapter.js";
 import type { ChunkSource } from "./generation-stream.js";
 import { type PreparedRequest, prepareRequest } from "./prepared-request.js";
 import { GenerationSpan } from "./telemetry.js";
@@ -68,18 +69,18 @@ export class GenerationRun implements ChunkSource {
   async whole(): Promise<GenerationResult> {
     try {
       const prepared = await this.prepare();
-      const { engine, dispatcher } = this.context;
-      const { completion, url } = await dispatcher.run(this.scope, prepared.adapterId, async (attempt, endpoint) => {
-        const completion = await this.withAdapter({ attempt, endpoint }, prepared, {
-          ask: () => engine.complete(attempt, prepared.question),
+      const { completion, url, asked } = await this.run(prepared, async (place, asked) => {
+        const { attempt } = place;
+        const completion = await this.withAdapter(place, asked, {
+          ask: () => this.context.engine.complete(attempt, asked.question),
           drop: () => undefined,
         });
         attempt.finish();
-        return { completion, url: attempt.connection.url };
+        return { completion, url: attempt.connection.url, asked };
       });
       this.completion = completion;
       const { text, model, usage, toolCalls } = completion;
-      const result = this.result(prepared, {
+      const result = this.result(asked, {
         text,
         model,
         url,
@@ -100,23 +101,27 @@ export class GenerationRun implements ChunkSource {
 
   async *batches(): AsyncGenerator<readonly StreamPiece[], GenerationResult> {
     const { timeouts } = this.context.options;
+    let teller: Endpoint | null = null;
     try {
       const prepared = await this.prepare();
-      const open = await this.context.dispatcher.run(this.scope, prepared.adapterId, (attempt, endpoint) =>
-        this.openStream({ attempt, endpoint }, prepared),
-      );
+      const { open, endpoint, asked } = await this.run(prepared, async (place, asked) => {
+        return { open: await this.openStream(place, asked), endpoint: place.endpoint, asked };
+      });
       this.open = open;
+      teller = endpoint;
       for (let pieces = open.take(); ; pieces = open.take()) {
         if (pieces.length > 0) yield pieces;
         this.scope.throwIfOver();
         if (open.isOver) break;
         await open.fill(null, timeouts.idleMs);
       }
-      const result = this.soFar(prepared, open.finishReason ?? "stop");
+      const result = this.soFar(asked, open.finishReason ?? "stop");
       return this.finish(result);
     } catch (error) {
       const reason = asClaraError(error);
       this.span.fail(reason);
+      // the request was good enough for a first text: what ends it afterwards is the endpoint's fault, whatever it is
+      if (teller !== null && error instanceof AttemptError) this.context.dispatcher.failed(teller, reason);
       this.recordFailure(this.scope.reason ?? reason);
       throw reason;
     } finally {
@@ -142,6 +147,21 @@ export class GenerationRun implements ChunkSource {
     this.scope.throwIfOver();
     this.span.begin(this.prepared, this.context.options.engine);
     return this.prepared;
+  }
+
+  /** Works at whichever endpoint answers. Where the router's choice was withdrawn since the router last looked, the base model takes over. */
+  private async run<Result>(prepared: PreparedRequest, work: (place: Place, asked: PreparedRequest) => Promise<Result>): Promise<Result> {
+    const { dispatcher, options } = this.context;
+    const ask = (asked: PreparedRequest) =>
+      dispatcher.run(this.scope, asked.adapterId, (attempt, endpoint) => work({ attempt, endpoint }, asked));
+    try {
+      return await ask(prepared);
+    } catch (error) {
+      if (prepared.routing === undefined || !(error instanceof RevokedAdapter)) throw error;
+      this.context.logger.warn({ adapterId: prepared.adapterId }, "the router's choice was withdrawn; the base model answers instead");
+      this.prepared = { ...prepared, adapterId: null, question: { ...prepared.question, model: options.baseModel } };
+      return ask(this.prepared);
+    }
   }
 
   /** Opens a stream and waits for its first text: until then it may fail and be tried again. */

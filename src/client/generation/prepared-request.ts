@@ -7,6 +7,8 @@ import type { RoutingDecision } from "../../types/routing.js";
 import type { AdapterFiles } from "../adapter-placement.js";
 import type { EngineQuestion } from "../engines/engine.js";
 import type { ResolvedServingOptions } from "../options.js";
+import type { AdapterDirectory } from "../ports.js";
+import { RevokedAdapter } from "../revoked-adapter.js";
 
 /** A checked request, and what will be asked of the engine. */
 export interface PreparedRequest {
@@ -21,7 +23,10 @@ export interface PreparedRequest {
   metadata?: Metadata;
 }
 
-/** Checks a request and lets the router choose where it pins nothing. Throws `ValidationError` `input_invalid` naming the field. */
+/**
+ * Checks a request and lets the router choose where it pins nothing. Throws `ValidationError` `input_invalid` naming the field, and
+ * `RevokedAdapter` where it pins one.
+ */
 export async function prepareRequest(
   request: GenerationRequest,
   options: ResolvedServingOptions,
@@ -34,6 +39,7 @@ export async function prepareRequest(
   const { responseFormat, tools, toolChoice } = checked.data;
   const messages = checked.data.messages ?? [{ role: "user" as const, content: prompt ?? "" }];
   const isPinned = adapterId !== undefined;
+  if (typeof adapterId === "string") await refuseRevoked(adapterId, options.adapters, signal);
   const routing = isPinned || !route ? undefined : await options.router?.route(messages, { domain, subjectId, signal });
   const chosen = (isPinned ? adapterId : routing?.adapterId) ?? null;
   return {
@@ -58,6 +64,12 @@ export async function prepareRequest(
     domain: domain ?? routing?.domain,
     metadata,
   };
+}
+
+/** The router chooses no such adapter, but a pin passes it by, and an engine may have it loaded still. */
+async function refuseRevoked(id: string, directory: AdapterDirectory | undefined, signal: AbortSignal): Promise<void> {
+  const reason = (await directory?.revokedReason?.(id, { signal })) ?? null;
+  if (reason !== null) throw new RevokedAdapter(id, reason);
 }
 
 const LoadInput = z.object({

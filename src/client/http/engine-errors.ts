@@ -109,13 +109,13 @@ export function connectionError(
   });
 }
 
-/** The engine answered something that it must not. */
+/** The engine, or what answers in its place, sent something that it must not; another endpoint may be well. */
 export function invalidResponse(endpoint: string, what: string, cause?: unknown): AttemptError {
   const error = new EngineError("engine_response_invalid", `The answer of the engine at ${endpoint} is invalid: ${what}.`, {
     cause,
     details: { endpoint },
   });
-  return new AttemptError(error, { failover: false, retry: false });
+  return new AttemptError(error, { failover: true, retry: false });
 }
 
 /** The engine's kind, or its version, cannot do what is asked of it. */
