@@ -38,6 +38,8 @@ export interface ClaraOptions {
   embedder?: Embedder;
   router?: RouterSettingsInput;
   pipeline?: Partial<PipelineOptions>;
+  /** Signs the receipt of every answer, and takes feedback on an answer only with it; 16 characters or more. Default: no receipts. */
+  receiptSecret?: string;
   /** What is kept of served answers: `texts` is `store` (default), `hash` or `none`; see `GenerationLogOptions`. */
   generations?: Pick<GenerationLogOptions, "texts">;
   training?: TrainingDefaults;
@@ -123,6 +125,7 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
       router,
       adapters: router,
       recorder: generations,
+      receiptSecret: options.receiptSecret,
       logger,
     });
     closers.unshift((options) => serving.close(options));
@@ -142,7 +145,7 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
       router,
       serving,
       generations,
-      options: { logger, ...options.pipeline },
+      options: { logger, ...options.pipeline, firewall: { receiptSecret: options.receiptSecret, ...options.pipeline?.firewall } },
     });
     closers.unshift(() => pipeline.close());
 

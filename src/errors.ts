@@ -63,6 +63,7 @@ export type ClaraErrorCode =
   | "overloaded"
   | "buffer_full"
   | "rate_limited"
+  | "rate_limited"
   | "aborted"
   | "internal";
 

@@ -99,6 +99,8 @@ export interface ServingClientOptions {
   maxTokens?: number;
   /** Where a request says nothing. Default .7. */
   temperature?: number;
+  /** Signs each answer's `receipt`, by which `addFeedback` knows that it was given to its `subjectId`. Default: none. */
+  receiptSecret?: string;
   /** Default: silence. */
   logger?: Logger;
 }
@@ -193,6 +195,7 @@ const Shape = z.object({
   maxResponseBytes: count,
   maxTokens: count,
   temperature: z.number().min(0).max(2),
+  receiptSecret: z.string().min(16).optional(),
 });
 
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };

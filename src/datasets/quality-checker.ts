@@ -5,6 +5,7 @@ import { checkLength } from "./checks/length.js";
 import { checkProfanity, type TextClassifier, wordListClassifier } from "./checks/profanity.js";
 import { checkRepetition } from "./checks/repetition.js";
 import type { DuplicateIndex, QuestionAnswer } from "./duplicate-index.js";
+import { areAlike, type PairSketch, sketchOf } from "./pair-sketch.js";
 
 /** How much a text has to do with a domain, 0..1; null where the domain has no corpus. */
 export type DomainRelevance = (text: string, domain: string, options?: CallOptions) => Promise<number | null>;
@@ -97,6 +98,31 @@ export class QualityChecker {
     const passed = score >= this.minScore && counted.every((check) => check.passed);
     if (relevance && !relevance.known) counted.push(relevance.check);
     return { score, passed, checks: counted };
+  }
+
+  /**
+   * What is kept of a pair to find others that say the same, without keeping its texts.
+   * @example
+   * ```ts
+   * const { quality } = clara.datasets;
+   * const [one, other] = ["Im Hof.", "im Hof"].map((response) => quality.sketch({ prompt: "Wo ist das Büro?", response }));
+   * quality.areAlike(one!, other!); // true
+   * ```
+   */
+  sketch(pair: QuestionAnswer): PairSketch {
+    return sketchOf(pair);
+  }
+
+  /**
+   * True where two pairs say nearly the same in nearly the same words.
+   * @example
+   * ```ts
+   * const sketch = clara.datasets.quality.sketch({ prompt: "Wo ist das Büro?", response: "Im Hof." });
+   * clara.datasets.quality.areAlike(sketch, sketch); // true
+   * ```
+   */
+  areAlike(left: PairSketch, right: PairSketch): boolean {
+    return areAlike(left, right);
   }
 
   async #checkRelevance(sample: QuestionAnswer, domain: string, options: CallOptions): Promise<{ known: boolean; check: QualityCheck }> {

@@ -1,22 +1,24 @@
 import { randomUUID } from "node:crypto";
 import { NotFoundError, ValidationError } from "../errors.js";
 import { type CallOptions, DEFAULT_DOMAIN, type Logger, Slug } from "../types/common.js";
-import type { FeedbackInput, FeedbackReceipt, QualityReport } from "../types/feedback.js";
+import type { FeedbackInput, FeedbackReceipt, FirewallFinding, QualityReport } from "../types/feedback.js";
 import { ratingOutcomeOf } from "./canary/canary-outcomes.js";
 import type { PipelineEmitter } from "./events.js";
 import { type ParsedFeedback, parseFeedback } from "./feedback-input.js";
 import { type FeedbackRow, sampleRowOf } from "./feedback-rows.js";
+import type { Firewall } from "./firewall/firewall.js";
 import { textHash } from "./generation-log.js";
-import type { IntakeWriter } from "./intake-writer.js";
+import type { IntakeOutcome, IntakeWriter } from "./intake-writer.js";
 import type { DatasetsPort, FoundGeneration, GenerationsPort, RouterPort } from "./ports.js";
 import { storableJson, storableText } from "./storable-text.js";
-import { contentHash, lessonOf, verdictOf } from "./verdict.js";
+import { contentHash, judge, lessonOf } from "./verdict.js";
 
 /** What the intake is made of. */
 export interface FeedbackIntakeParts {
   pipeline: string;
   writer: IntakeWriter;
   quality: DatasetsPort["quality"];
+  firewall: Firewall;
   generations: GenerationsPort | undefined;
   router: Pick<RouterPort, "recordOutcome">;
   events: PipelineEmitter;
@@ -48,24 +50,34 @@ export class FeedbackIntake {
   }
 
   /** Checks, judges and stores one feedback. */
-  async add(input: FeedbackInput, options: CallOptions = {}): Promise<FeedbackReceipt> {
+  async add(input: FeedbackInput, options: CallOptions & { isImport?: boolean } = {}): Promise<FeedbackReceipt> {
     const parsed = parseFeedback(input);
+    const { firewall } = this.#parts;
     const generation = await this.#resolveGeneration(parsed, options);
-    const { prompt, response } = textsOf(parsed, generation);
-    const lesson = { prompt, ...lessonOf({ response, correction: parsed.correction, rating: parsed.rating }) };
+    const origin = firewall.checkOrigin(parsed, generation);
+    const { texts, finding } = firewall.screenPersonalData({ ...parsed, ...textsOf(parsed, generation) });
+    const { prompt, response, correction, comment } = texts;
+    const lesson = { prompt, ...lessonOf({ response, correction, rating: parsed.rating }) };
     const domain = parsed.domain ?? slugOrNull(generation?.domain) ?? DEFAULT_DOMAIN;
     const quality = await this.#parts.quality.check({ prompt, response: lesson.answer }, { domain, ...options });
-    const verdict = verdictOf(quality, this.#parts.reviewFrom);
+    const found = [origin, finding, ...firewall.screen(texts, { ...lesson, rating: parsed.rating })];
+    const findings = found.filter((one) => one !== null);
+    const verdict = judge(quality, findings, this.#parts.reviewFrom);
+    const sketch = lesson.objective === "imitate" ? this.#parts.quality.sketch?.({ prompt, response: lesson.answer }) : undefined;
     const feedback: FeedbackRow = {
       id: randomUUID(),
       pipeline: this.#parts.pipeline,
       status: verdict.status,
       reason: verdict.reason === null ? null : storableText(verdict.reason),
+      code: verdict.code,
+      findings: storableJson(findings),
+      sketch_key: verdict.status === "rejected" ? null : (sketch?.key ?? null),
+      sketch: sketch === undefined ? null : storableJson(sketch),
       domain,
       prompt: storableText(prompt),
       response: storableText(response),
-      correction: parsed.correction === undefined ? null : storableText(parsed.correction),
-      comment: parsed.comment === undefined ? null : storableText(parsed.comment),
+      correction: storableOrNull(correction),
+      comment: storableOrNull(comment),
       rating: parsed.rating,
       importance: parsed.importance,
       subject_id: storableOrNull(parsed.subjectId ?? generation?.subjectId),
@@ -91,8 +103,8 @@ export class FeedbackIntake {
       generation?.canary == null
         ? undefined
         : ratingOutcomeOf(generation.canary, { ...parsed, subjectId: feedback.subject_id, generationId: generation.id });
-    const outcome = await this.#parts.writer.write({ feedback, sample, outcome: trial }, options);
-    const receipt = receiptOf(outcome, quality);
+    const outcome = await this.#parts.writer.write({ feedback, sample, outcome: trial, isImport: options.isImport }, options);
+    const receipt = receiptOf(outcome, quality, findings);
     if (trial !== undefined) this.#parts.onCanaryRating();
     if (outcome.status === "accepted") this.#reward(generation, parsed.rating);
     this.#parts.events.emit(outcome.status === "accepted" ? "feedback.accepted" : "feedback.rejected", { receipt, domain });
@@ -114,6 +126,8 @@ export class FeedbackIntake {
       rating: 0,
       importance: 3,
       subject_id: null,
+      code: "unreadable",
+      findings: "[]",
       source: storableText(unreadable.source),
       idempotency_key: null,
       generation_id: null,
@@ -126,7 +140,7 @@ export class FeedbackIntake {
       erased_at: null,
     };
     const outcome = await this.#parts.writer.write({ feedback, sample: null }, options);
-    const receipt = receiptOf(outcome, NO_QUALITY);
+    const receipt = receiptOf(outcome, NO_QUALITY, []);
     this.#parts.events.emit("feedback.rejected", { receipt, domain: DEFAULT_DOMAIN });
     return receipt;
   }
@@ -168,10 +182,19 @@ function textsOf(parsed: ParsedFeedback, generation: FoundGeneration | null): { 
 }
 
 function receiptOf(
-  outcome: { id: string; status: FeedbackReceipt["status"]; reason: string | null },
+  { id, status, code, reason, finding }: IntakeOutcome,
   quality: QualityReport,
+  findings: readonly FirewallFinding[],
 ): FeedbackReceipt {
-  return { id: outcome.id, status: outcome.status, quality, ...(outcome.reason === null ? {} : { reason: outcome.reason }) };
+  const all = finding === undefined ? findings : [...findings, finding];
+  return {
+    id,
+    status,
+    quality,
+    ...(code === null ? {} : { code }),
+    ...(reason === null ? {} : { reason }),
+    ...(all.length === 0 ? {} : { findings: [...all] }),
+  };
 }
 
 function slugOrNull(domain: string | null | undefined): string | null {

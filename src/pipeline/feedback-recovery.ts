@@ -8,6 +8,7 @@ export interface ReviewRecord {
   feedbackId: string;
   status: "accepted" | "rejected" | "duplicate";
   reason: string | null;
+  reviewer: string | null;
   decidedAt: string;
   sample: SampleRow | null;
 }
@@ -75,7 +76,7 @@ async function restoreReview(store: Store, pipeline: string, review: ReviewRecor
     await lockIntake(transaction, pipeline);
     const changed = await transaction
       .updateTable("feedback")
-      .set({ status: review.status, reason: review.reason, decided_at: review.decidedAt })
+      .set({ status: review.status, reason: review.reason, reviewer: review.reviewer, decided_at: review.decidedAt })
       .where("id", "=", review.feedbackId)
       .where("pipeline", "=", pipeline)
       .where("status", "=", "review")

@@ -12,6 +12,8 @@ export interface IntakeRecord {
   sample: SampleRow | null;
   /** What it says of a canary. */
   outcome?: CanaryOutcome;
+  /** Read from a file that the host chose: no limit per minute. */
+  isImport?: boolean;
 }
 
 /** The public form of a stored sample. */
@@ -44,7 +46,7 @@ export function toSample(row: {
 
 /** The sample of an accepted feedback; it has the feedback's id, so a feedback has at most one. */
 export function sampleRowOf(
-  feedback: FeedbackRow,
+  feedback: Omit<FeedbackRow, "quality" | "metadata" | "findings" | "sketch">,
   lesson: { objective: string; prompt: string; answer: string; rejectedAnswer: string | null },
   qualityScore: number,
 ): SampleRow {

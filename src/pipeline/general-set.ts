@@ -1,5 +1,6 @@
 import type { CallOptions } from "../types/common.js";
 import { GENERAL_PROMPTS } from "./general-prompts.js";
+import type { GeneralSetOptions } from "./pipeline-options.js";
 import type { StageParts } from "./stages/stage.js";
 import { hashOf, storableText } from "./storable-text.js";
 
@@ -40,6 +41,22 @@ export async function generalSet(parts: Pick<StageParts, "store" | "serving" | "
   return { replay: half("replay"), holdout: half("holdout") };
 }
 
+/** The questions of the general set that versions are tested on and must not learn. */
+export function heldOutQuestions(general: GeneralSetOptions | false): string[] {
+  if (general === false) return [];
+  if (general.replay !== undefined || general.holdout !== undefined) return (general.holdout ?? []).map(({ prompt }) => prompt);
+  return inOrder(general.prompts ?? GENERAL_PROMPTS).filter((_, position) => halfOf(position) === "holdout");
+}
+
+function inOrder(prompts: readonly string[]): string[] {
+  const distinct = [...new Set(prompts.map((prompt) => storableText(prompt).trim()).filter((prompt) => prompt !== ""))];
+  return distinct.sort((left, right) => (hashOf(left) < hashOf(right) ? -1 : 1));
+}
+
+function halfOf(position: number): "replay" | "holdout" {
+  return position % 2 === 0 ? "replay" : "holdout";
+}
+
 /** Which half a prompt falls into depends on its text alone, in alternation after sorting by hash. */
 async function writePrompts(parts: Pick<StageParts, "store" | "options">, prompts: readonly string[]): Promise<void> {
   const known = await parts.store.db
@@ -49,8 +66,7 @@ async function writePrompts(parts: Pick<StageParts, "store" | "options">, prompt
     .limit(1)
     .execute();
   if (known.length > 0) return;
-  const distinct = [...new Set(prompts.map((prompt) => storableText(prompt).trim()).filter((prompt) => prompt !== ""))];
-  const ordered = distinct.sort((left, right) => (hashOf(left) < hashOf(right) ? -1 : 1));
+  const ordered = inOrder(prompts);
   if (ordered.length === 0) return;
   await parts.store.db
     .insertInto("general_items")
@@ -58,7 +74,7 @@ async function writePrompts(parts: Pick<StageParts, "store" | "options">, prompt
       ordered.map((prompt, position) => ({
         pipeline: parts.options.name,
         position,
-        half: position % 2 === 0 ? "replay" : "holdout",
+        half: halfOf(position),
         prompt,
         response: null,
       })),

@@ -2,15 +2,21 @@ import { sql } from "kysely";
 import { AbortedError, ClaraError, OverloadedError, StorageError } from "../errors.js";
 import type { Executor, JournalEntry, Store } from "../store/store.js";
 import type { CallOptions } from "../types/common.js";
+import type { FirewallFinding } from "../types/feedback.js";
 import type { FeedbackBuffer } from "./buffer.js";
 import { addCanaryOutcomes, type CanaryOutcome } from "./canary/canary-outcomes.js";
 import type { IntakeRecord } from "./feedback-rows.js";
+import { type IntakeLimitParts, IntakeLimits } from "./firewall/intake-limits.js";
+import { storableJson } from "./storable-text.js";
 
 /** What became of a record. */
 export interface IntakeOutcome {
   id: string;
   status: "accepted" | "rejected" | "duplicate" | "review";
+  code: string | null;
   reason: string | null;
+  /** What only what others gave could show. */
+  finding?: FirewallFinding;
 }
 
 interface Waiting {
@@ -47,15 +53,17 @@ export class IntakeWriter {
   readonly #store: Store;
   readonly #pipeline: string;
   readonly #buffer: FeedbackBuffer;
+  readonly #limits: IntakeLimitParts;
   #waiting: Waiting[] = [];
   #draining: Promise<void> | null = null;
   /** Committed, but the journal refused them: they go with the next entries, because a duplicate of theirs may be acknowledged. */
   #unjournaled: JournalEntry[] = [];
 
-  constructor(store: Store, pipeline: string, buffer: FeedbackBuffer) {
+  constructor(store: Store, buffer: FeedbackBuffer, limits: IntakeLimitParts) {
     this.#store = store;
-    this.#pipeline = pipeline;
+    this.#pipeline = limits.pipeline;
     this.#buffer = buffer;
+    this.#limits = limits;
   }
 
   /** Resolves when the record is durable. An abort counts until its transaction begins. */
@@ -135,7 +143,8 @@ export class IntakeWriter {
       const free = await this.#buffer.freePlaces(transaction, [
         ...new Set(records.filter(takesPlace).map((record) => record.feedback.domain)),
       ]);
-      const decisions = records.map((record) => decide(record, known, free, this.#buffer.capacity));
+      const limits = await IntakeLimits.read(transaction, records, this.#limits);
+      const decisions = records.map((record) => decide(record, known, limits, free, this.#buffer.capacity));
       const stored = decisions.flatMap((decision) => ("stored" in decision && decision.stored !== null ? [decision.stored] : []));
       await insertRecords(transaction, stored);
       await addCanaryOutcomes(transaction, stored.flatMap(outcomeOf));
@@ -200,31 +209,46 @@ function takesPlace(record: IntakeRecord): boolean {
 }
 
 /** Decides one record and notes it in `known` and `free` for those after it. */
-function decide(record: IntakeRecord, known: KnownFeedback, free: Map<string, number>, capacity: number): Decision {
+function decide(record: IntakeRecord, known: KnownFeedback, limits: IntakeLimits, free: Map<string, number>, capacity: number): Decision {
   const { feedback } = record;
   const key = feedback.idempotency_key ?? null;
   const sameKey = key === null ? undefined : known.byKey.get(key);
   if (sameKey !== undefined) {
     const reason = `the idempotency key was received before, with the status "${sameKey.status}"`;
-    return { outcome: { id: sameKey.id, status: "duplicate", reason }, stored: null };
+    return { outcome: { id: sameKey.id, status: "duplicate", code: "duplicate", reason }, stored: null };
   }
+  const refusal = limits.refuse(record);
+  if (refusal !== null) return { error: refusal };
   const hash = feedback.content_hash ?? null;
   const sameContent = hash === null ? undefined : known.byContent.get(hash);
   if (sameContent !== undefined) {
     const reason = `it repeats the feedback ${sameContent}`;
-    const duplicate = { ...feedback, status: "duplicate", reason, duplicate_of: sameContent, content_hash: null };
+    const duplicate = { ...feedback, status: "duplicate", code: "duplicate", reason, duplicate_of: sameContent, content_hash: null };
     if (key !== null) known.byKey.set(key, { id: feedback.id, status: "duplicate" });
-    return { outcome: { id: feedback.id, status: "duplicate", reason }, stored: { ...record, feedback: duplicate, sample: null } };
+    return {
+      outcome: { id: feedback.id, status: "duplicate", code: "duplicate", reason },
+      stored: { ...record, feedback: duplicate, sample: null },
+    };
   }
-  if (takesPlace(record)) {
+  const cluster = limits.cluster(record);
+  if (cluster === null && takesPlace(record)) {
     const places = free.get(feedback.domain) ?? 0;
     if (places < 1) return { error: bufferFull(feedback.domain, capacity) };
     free.set(feedback.domain, places - 1);
   }
   if (hash !== null) known.byContent.set(hash, feedback.id);
   if (key !== null) known.byKey.set(key, { id: feedback.id, status: feedback.status });
+  if (cluster !== null) return reviewed(record, cluster);
   const status = feedback.status as IntakeOutcome["status"];
-  return { outcome: { id: feedback.id, status, reason: feedback.reason ?? null }, stored: record };
+  return { outcome: { id: feedback.id, status, code: feedback.code ?? null, reason: feedback.reason ?? null }, stored: record };
+}
+
+/** It may be right; a person decides. */
+function reviewed(record: IntakeRecord, finding: FirewallFinding): Decision {
+  const { code, reason } = finding;
+  const findings = storableJson([...(JSON.parse(record.feedback.findings) as FirewallFinding[]), finding]);
+  const feedback = { ...record.feedback, status: "review", code, reason, findings };
+  return { outcome: { id: feedback.id, status: "review", code, reason, finding }, stored: { ...record, feedback, sample: null } };
 }
 
 /** Inserts feedback and samples; ids that are there already stay as they are. */

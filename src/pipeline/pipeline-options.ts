@@ -4,6 +4,7 @@ import type { PreparationOptions } from "../types/dataset.js";
 import type { TrainerType, TrainingOverrides } from "../types/job.js";
 import { CANARY_DEFAULTS, type CanaryOptions, checkCanaryOptions } from "./canary/canary-options.js";
 import type { CycleEvaluator } from "./evaluator.js";
+import { checkFirewallOptions, FIREWALL_DEFAULTS, type FirewallOptions } from "./firewall/firewall-options.js";
 import { GATE_DEFAULTS, type GateOptions } from "./gate/gate-options.js";
 import type { HoldoutShares } from "./ports.js";
 import type { DomainState } from "./triggers.js";
@@ -55,6 +56,8 @@ export interface PipelineOptions {
   gate?: Partial<GateOptions>;
   /** How what passed the gate is tried on users first. */
   canary?: Partial<CanaryOptions>;
+  /** What stands between feedback and training. */
+  firewall?: Partial<FirewallOptions>;
   /** Quality score (0..1) from which a feedback that does not pass is doubtful and goes to review. Default .4. */
   reviewFrom?: number;
   /** Trainer of the cycles. Default `lora`. */
@@ -92,12 +95,16 @@ export interface PipelineOptions {
 /** The options with their defaults. */
 export type ResolvedPipelineOptions = Readonly<
   Required<
-    Omit<PipelineOptions, "triggers" | "gate" | "canary" | "overrides" | "preparation" | "holdout" | "general" | "logger" | "failpoint">
+    Omit<
+      PipelineOptions,
+      "triggers" | "gate" | "canary" | "firewall" | "overrides" | "preparation" | "holdout" | "general" | "logger" | "failpoint"
+    >
   > &
     Pick<PipelineOptions, "overrides" | "preparation" | "holdout" | "logger" | "failpoint"> & {
       triggers: TriggerOptions;
       gate: GateOptions;
       canary: CanaryOptions;
+      firewall: FirewallOptions;
       general: GeneralSetOptions | false;
     }
 >;
@@ -135,6 +142,7 @@ export function resolvePipelineOptions(options: PipelineOptions = {}): ResolvedP
     general: options.general ?? {},
     triggers: { ...TRIGGER_DEFAULTS, ...withoutUndefined(options.triggers ?? {}) } as TriggerOptions,
     gate: { ...GATE_DEFAULTS, ...withoutUndefined(options.gate ?? {}) },
+    firewall: checkFirewallOptions({ ...FIREWALL_DEFAULTS, ...withoutUndefined(options.firewall ?? {}) }),
     canary: checkCanaryOptions({ ...CANARY_DEFAULTS, ...withoutUndefined(options.canary ?? {}) }),
   };
   const { triggers } = resolved;

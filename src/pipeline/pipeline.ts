@@ -11,6 +11,9 @@ import { PipelineEmitter, type PipelineEvents } from "./events.js";
 import { type ImportOptions, type ImportResult, importLines } from "./feedback-import.js";
 import { FeedbackIntake, type UnreadableFeedback } from "./feedback-intake.js";
 import { recoverFromJournal } from "./feedback-recovery.js";
+import { Firewall } from "./firewall/firewall.js";
+import { heldOutQuestions } from "./general-set.js";
+import { type IntakeMetrics, readIntakeMetrics } from "./intake-metrics.js";
 import { IntakeWriter } from "./intake-writer.js";
 import { type Ledger, readLedger } from "./ledger.js";
 import { type ResolvedPipelineOptions, resolvePipelineOptions } from "./pipeline-options.js";
@@ -18,6 +21,8 @@ import type { PipelineParts, PipelineStatus } from "./pipeline-parts.js";
 import { ReviewQueue } from "./review.js";
 import { TriggerWatch } from "./trigger-watch.js";
 import { domainState } from "./triggers.js";
+
+const METRICS_SPAN_MS = 30 * 24 * 3_600_000;
 
 /**
  * Turns users' feedback into adapters that answer better: collects it durably, starts cycles by triggers, trains, evaluates,
@@ -53,17 +58,23 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
     }
     this.#parts = parts;
     this.#options = resolvePipelineOptions(parts.options);
-    const { name, logger, clock, leaseMs, bufferCapacity, reviewFrom } = this.#options;
+    const { name, logger, clock, leaseMs, bufferCapacity, reviewFrom, firewall, general } = this.#options;
     const { store, datasets, router, serving, generations } = parts;
     this.#events = new PipelineEmitter(logger);
     this.buffer = new FeedbackBuffer(store, name, bufferCapacity);
     this.#cycles = new CycleStore(store, name, { leaseMs, clock });
     this.canaries = new CanaryBoard({ store, router, serving, events: this.#events, options: this.#options.canary, clock });
-    this.#writer = new IntakeWriter(store, name, this.buffer);
+    this.#writer = new IntakeWriter(store, this.buffer, {
+      pipeline: name,
+      options: firewall,
+      areAlike: datasets.quality.areAlike?.bind(datasets.quality),
+      clock,
+    });
     this.#intake = new FeedbackIntake({
       pipeline: name,
       writer: this.#writer,
       quality: datasets.quality,
+      firewall: new Firewall(firewall, heldOutQuestions(general)),
       generations,
       router,
       events: this.#events,
@@ -176,7 +187,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
   ): Promise<ImportResult> {
     await this.recover();
     const target = {
-      add: (input: FeedbackInput, callOptions: CallOptions) => this.#add(input, callOptions),
+      add: (input: FeedbackInput, callOptions: CallOptions) => this.#add(input, { ...callOptions, isImport: true }),
       addUnreadable: (unreadable: UnreadableFeedback, callOptions: CallOptions) => this.#intake.addUnreadable(unreadable, callOptions),
     };
     return this.#triggers.hold(() => importLines(lines, target, options));
@@ -294,6 +305,20 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
   }
 
   /**
+   * How feedback fared: acceptance, what decided, people, what waits.
+   * @param since default: 30 days ago
+   * @example
+   * ```ts
+   * const { acceptanceRate, byCode } = await clara.pipeline.intakeMetrics({ since: new Date("2026-11-01") });
+   * ```
+   */
+  async intakeMetrics({ since, signal }: CallOptions & { since?: Date } = {}): Promise<IntakeMetrics> {
+    throwIfAborted(signal);
+    await this.recover();
+    return readIntakeMetrics(this.#parts.store, this.#options.name, since ?? new Date(this.#options.clock() - METRICS_SPAN_MS));
+  }
+
+  /**
    * Deletes what a person gave and takes every adapter that learnt from it out of service.
    * @example
    * ```ts
@@ -351,7 +376,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
     return this;
   }
 
-  async #add(input: FeedbackInput, options: CallOptions): Promise<FeedbackReceipt> {
+  async #add(input: FeedbackInput, options: CallOptions & { isImport?: boolean }): Promise<FeedbackReceipt> {
     try {
       const receipt = await this.#intake.add(input, options);
       if (receipt.status === "accepted") this.#triggers.noteAccepted();

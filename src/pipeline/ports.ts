@@ -10,9 +10,21 @@ import type { RoutingDecision } from "../types/routing.js";
 import type { EvaluatedModel, EvaluationSetKind } from "../types/runtime-protocol.js";
 import type { SearchQuery, SearchResult } from "../types/search.js";
 
+/** What is kept of a question and its answer to find others that say the same; pairs of different keys are never alike. */
+export interface PairSketch {
+  key: string;
+  names: string[];
+  bands: string[];
+}
+
 /** What the pipeline needs of a dataset manager. */
 export interface DatasetsPort {
-  quality: { check(sample: { prompt: string; response: string }, context?: { domain?: string } & CallOptions): Promise<QualityReport> };
+  quality: {
+    check(sample: { prompt: string; response: string }, context?: { domain?: string } & CallOptions): Promise<QualityReport>;
+    /** With `areAlike`: what is kept of a pair to find others that say the same. Without the two, clusters are not capped. */
+    sketch?(pair: { prompt: string; response: string }): PairSketch;
+    areAlike?(left: PairSketch, right: PairSketch): boolean;
+  };
   prepareTrainingData(
     samples: readonly Sample[],
     options: PreparationOptions & { holdout?: HoldoutShares | boolean },

@@ -1,7 +1,7 @@
-import { ConflictError, NotFoundError, ValidationError } from "../errors.js";
+import { AbortedError, ClaraError, ConflictError, NotFoundError, ValidationError } from "../errors.js";
 import type { Executor, Store } from "../store/store.js";
 import type { CallOptions } from "../types/common.js";
-import type { QualityReport } from "../types/feedback.js";
+import type { FirewallFinding, QualityReport } from "../types/feedback.js";
 import type { FeedbackBuffer } from "./buffer.js";
 import { MAX_TEXT_BYTES } from "./feedback-input.js";
 import type { ReviewRecord } from "./feedback-recovery.js";
@@ -9,6 +9,8 @@ import { sampleRowOf } from "./feedback-rows.js";
 import { bufferFull, lockIntake } from "./intake-writer.js";
 import { storableText } from "./storable-text.js";
 import { contentHash, lessonOf } from "./verdict.js";
+
+const MAX_NAME_CHARACTERS = 256;
 
 /** A doubtful feedback that waits for a person. */
 export interface ReviewItem {
@@ -22,7 +24,10 @@ export interface ReviewItem {
   importance: number;
   subjectId: string | null;
   quality: QualityReport;
+  /** What made it doubtful: a firewall finding's code, or `quality`. */
+  code: string | null;
   reason: string | null;
+  findings: FirewallFinding[];
   createdAt: string;
 }
 
@@ -31,6 +36,8 @@ export interface ReviewDecision {
   decision: "approve" | "reject";
   /** What is learnt instead: the right answer, or question and answer. */
   edited?: string | { prompt?: string; response?: string };
+  /** Who decides; kept with the time. */
+  reviewer?: string;
 }
 
 /** What became of it. */
@@ -38,6 +45,12 @@ export interface ReviewOutcome {
   id: string;
   status: "accepted" | "rejected" | "duplicate";
   reason: string | null;
+}
+
+/** One of many decisions that could not be made. */
+export interface ReviewFailure {
+  id: string;
+  error: ClaraError;
 }
 
 /** Where doubtful feedback waits for a person. */
@@ -65,7 +78,7 @@ export class ReviewQueue {
    * }
    * ```
    */
-  async list(filter: CallOptions & { domain?: string; limit?: number; offset?: number } = {}): Promise<ReviewItem[]> {
+  async list(filter: CallOptions & { domain?: string; code?: string; limit?: number; offset?: number } = {}): Promise<ReviewItem[]> {
     let query = this.#store.db
       .selectFrom("feedback")
       .selectAll()
@@ -73,6 +86,7 @@ export class ReviewQueue {
       .where("status", "=", "review")
       .where("erased_at", "is", null);
     if (filter.domain !== undefined) query = query.where("domain", "=", filter.domain);
+    if (filter.code !== undefined) query = query.where("code", "=", filter.code);
     const rows = await query
       .orderBy("created_at")
       .orderBy("id")
@@ -90,9 +104,41 @@ export class ReviewQueue {
       importance: row.importance,
       subjectId: row.subject_id,
       quality: row.quality as QualityReport,
+      code: row.code,
       reason: row.reason,
+      findings: row.findings as FirewallFinding[],
       createdAt: row.created_at.toISOString(),
     }));
+  }
+
+  /**
+   * Decides many alike, each by itself: what cannot be decided (any more) is reported and holds nothing up.
+   * @example
+   * ```ts
+   * const waiting = await clara.pipeline.review.list({ code: "cluster" });
+   * const { outcomes, failures } = await clara.pipeline.review.decideMany(
+   *   waiting.map(({ id }) => id),
+   *   { decision: "reject", reviewer: "erika" },
+   * );
+   * ```
+   */
+  async decideMany(
+    ids: readonly string[],
+    decision: Omit<ReviewDecision, "edited">,
+    { signal }: CallOptions = {},
+  ): Promise<{ outcomes: ReviewOutcome[]; failures: ReviewFailure[] }> {
+    const outcomes: ReviewOutcome[] = [];
+    const failures: ReviewFailure[] = [];
+    for (const id of ids) {
+      if (signal?.aborted) throw new AbortedError("The decisions were aborted; those made so far stay.", { cause: signal.reason });
+      try {
+        outcomes.push(await this.decide(id, decision));
+      } catch (error) {
+        if (!ClaraError.isInstance(error)) throw error;
+        failures.push({ id, error });
+      }
+    }
+    return { outcomes, failures };
   }
 
   /**
@@ -135,12 +181,14 @@ export class ReviewQueue {
       );
     }
     const decidedAt = new Date(this.#clock()).toISOString();
+    const reviewer = decision.reviewer === undefined ? null : storableText(decision.reviewer).slice(0, MAX_NAME_CHARACTERS);
     if (decision.decision === "reject") {
       return {
         record: await this.#settle(transaction, {
           feedbackId: id,
           status: "rejected",
           reason: "rejected by a reviewer",
+          reviewer,
           decidedAt,
           sample: null,
         }),
@@ -167,6 +215,7 @@ export class ReviewQueue {
         feedbackId: id,
         status: "duplicate" as const,
         reason: `it repeats the feedback ${same.id}`,
+        reviewer,
         decidedAt,
         sample: null,
       };
@@ -176,9 +225,9 @@ export class ReviewQueue {
       throw bufferFull(row.domain, this.#buffer.capacity);
     }
     const quality = row.quality as QualityReport;
-    const sample = sampleRowOf({ ...row, created_at: decidedAt, quality: "", metadata: "" }, lesson, quality.score);
+    const sample = sampleRowOf({ ...row, created_at: decidedAt }, lesson, quality.score);
     await transaction.updateTable("feedback").set({ content_hash: hash }).where("id", "=", id).execute();
-    const record: ReviewRecord = { feedbackId: id, status: "accepted", reason: "approved by a reviewer", decidedAt, sample };
+    const record: ReviewRecord = { feedbackId: id, status: "accepted", reason: "approved by a reviewer", reviewer, decidedAt, sample };
     await transaction.insertInto("samples").values(sample).execute();
     return { record: await this.#settle(transaction, record), domain: row.domain };
   }
@@ -186,7 +235,7 @@ export class ReviewQueue {
   async #settle(transaction: Executor, record: ReviewRecord): Promise<ReviewRecord> {
     await transaction
       .updateTable("feedback")
-      .set({ status: record.status, reason: record.reason, decided_at: record.decidedAt })
+      .set({ status: record.status, reason: record.reason, reviewer: record.reviewer, decided_at: record.decidedAt })
       .where("id", "=", record.feedbackId)
       .execute();
     return record;

@@ -1,4 +1,4 @@
-import type { FeedbackStatus, QualityReport, SampleObjective } from "../types/feedback.js";
+import type { FeedbackStatus, FirewallFinding, QualityReport, SampleObjective } from "../types/feedback.js";
 import { hashOf, normaliseText } from "./storable-text.js";
 
 /** What a feedback teaches. */
@@ -26,6 +26,24 @@ export function lessonOf(feedback: { response: string; correction?: string | und
 /** Two feedbacks with the same hash teach the same. */
 export function contentHash(objective: SampleObjective, prompt: string, answer: string): string {
   return hashOf(objective, normaliseText(prompt), normaliseText(answer));
+}
+
+/** What quality and firewall come to together: the worst of them counts, and what is rejected is not also reviewed. */
+export function judge(
+  quality: QualityReport,
+  findings: readonly FirewallFinding[],
+  reviewFrom: number,
+): { status: Exclude<FeedbackStatus, "duplicate">; code: string | null; reason: string | null } {
+  const byQuality = verdictOf(quality, reviewFrom);
+  for (const [action, status] of [
+    ["reject", "rejected"],
+    ["review", "review"],
+  ] as const) {
+    const worst = findings.find((finding) => finding.action === action);
+    if (worst !== undefined) return { status, code: worst.code, reason: worst.reason };
+    if (byQuality.status === status) return { ...byQuality, code: "quality" };
+  }
+  return { ...byQuality, code: null };
 }
 
 /** Accepts, rejects, or sends to review what is doubtful: no check failed outright, and the score is near the minimum. */

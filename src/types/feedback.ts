@@ -15,6 +15,8 @@ export const FeedbackInput = z
     comment: z.string().max(1000).optional(),
     /** 1 (least) … 5; weighs the sample in training. Default 3. */
     importance: z.number().int().min(1).max(5).default(3),
+    /** The `receipt` that the answer came with; needed where receipts are signed. */
+    receipt: z.string().max(128).optional(),
     /** The person behind it, pseudonymous; limits per person and erasure go by it. */
     subjectId: z.string().min(1).max(256).optional(),
     domain: Slug.optional(),
@@ -50,12 +52,25 @@ export type QualityReport = z.infer<typeof QualityReport>;
 export const FeedbackStatus = z.enum(["accepted", "rejected", "duplicate", "review"]);
 export type FeedbackStatus = z.infer<typeof FeedbackStatus>;
 
+/** What the firewall found; never the text itself. */
+export const FirewallFinding = z.object({
+  /** Stable. `personal_data` and `prompt_injection` are told by their form, `cluster` by what others gave. */
+  code: z.enum(["personal_data", "prompt_injection", "contradicts_gold", "held_out", "not_own_generation", "receipt_invalid", "cluster"]),
+  /** `redact`: the text was changed and goes on. */
+  action: z.enum(["redact", "review", "reject"]),
+  reason: z.string(),
+});
+export type FirewallFinding = z.infer<typeof FirewallFinding>;
+
 /** The answer of `addFeedback`: durable when it resolves. */
 export const FeedbackReceipt = z.object({
   id: z.string(),
   status: FeedbackStatus,
   quality: QualityReport,
+  /** What decided where it was not accepted: a finding's code, or `quality`. */
+  code: z.string().optional(),
   reason: z.string().optional(),
+  findings: z.array(FirewallFinding).optional(),
 });
 export type FeedbackReceipt = z.infer<typeof FeedbackReceipt>;
 

@@ -74,6 +74,8 @@ export const GenerationResult = z.object({
   model: z.string(),
   endpoint: z.string(),
   latencyMs: z.number(),
+  /** Proves to `addFeedback` that this answer was given to this `subjectId`; where receipts are signed. */
+  receipt: z.string().optional(),
 });
 export type GenerationResult = z.infer<typeof GenerationResult>;
 

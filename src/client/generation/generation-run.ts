@@ -1,4 +1,5 @@
 import { AbortedError, type ClaraError, ConflictError, NotFoundError, ValidationError } from "../../errors.js";
+import { signReceipt } from "../../support/receipts.js";
 import type { Logger } from "../../types/common.js";
 import type { GenerationRequest, GenerationResult } from "../../types/generation.js";
 import type { AdapterPlacement } from "../adapter-placement.js";
@@ -238,6 +239,7 @@ export class GenerationRun implements ChunkSource {
     prepared: PreparedRequest | null,
     answer: Pick<GenerationResult, "text" | "usage" | "finishReason" | "toolCalls"> & { model: string | null; url: string },
   ): GenerationResult {
+    const { receiptSecret } = this.context.options;
     return {
       id: this.id,
       text: answer.text,
@@ -250,6 +252,7 @@ export class GenerationRun implements ChunkSource {
       model: answer.model ?? prepared?.question.model ?? this.context.options.baseModel,
       endpoint: answer.url,
       latencyMs: performance.now() - this.startedAt,
+      ...(receiptSecret === undefined ? {} : { receipt: signReceipt(receiptSecret, this.id, prepared?.subjectId) }),
     };
   }
 

@@ -12,6 +12,15 @@ export interface FeedbackTable {
   /** `accepted`, `rejected`, `duplicate` or `review`. */
   status: string;
   reason: string | null;
+  /** What decided, for example `quality`, `prompt_injection`, `cluster`; null for what was accepted without a finding. */
+  code: string | null;
+  /** Findings of the firewall: code and reason each, never the text. */
+  findings: Json<unknown>;
+  /** Who decided a doubtful one. */
+  reviewer: string | null;
+  /** Pairs that are alike have the same key; null where it must not count. */
+  sketch_key: string | null;
+  sketch: ColumnType<unknown, string | null, string | null>;
   domain: string;
   /** Null after erasure, and where a line could not be read. */
   prompt: string | null;
@@ -84,7 +93,8 @@ export const feedbackMigrations: Record<string, Migration> = {
       const statements = [
         sql`create table clara.feedback (
           id text primary key, pipeline text not null, status text not null check (status in ('accepted', 'rejected', 'duplicate', 'review')),
-          reason text, domain text not null, prompt text, response text, correction text, comment text,
+          reason text, code text, findings jsonb not null default '[]', reviewer text, sketch_key text, sketch jsonb,
+          domain text not null, prompt text, response text, correction text, comment text,
           rating double precision not null, importance integer not null, subject_id text, source text not null,
           idempotency_key text, generation_id text, content_hash text, duplicate_of text,
           quality jsonb not null, metadata jsonb not null,
@@ -93,7 +103,8 @@ export const feedbackMigrations: Record<string, Migration> = {
         sql`create unique index feedback_content on clara.feedback (pipeline, content_hash)
           where content_hash is not null and status in ('accepted', 'review')`,
         sql`create index feedback_status on clara.feedback (pipeline, status, created_at)`,
-        sql`create index feedback_subject on clara.feedback (pipeline, subject_id) where subject_id is not null`,
+        sql`create index feedback_subject on clara.feedback (pipeline, subject_id, created_at) where subject_id is not null`,
+        sql`create index feedback_sketch on clara.feedback (pipeline, sketch_key, created_at) where sketch_key is not null`,
         sql`create table clara.samples (
           id text primary key, pipeline text not null, domain text not null, prompt text not null, response text not null,
           rejected_response text, objective text not null check (objective in ('imitate', 'preference')),

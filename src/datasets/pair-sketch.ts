@@ -1,0 +1,56 @@
+import type { QuestionAnswer } from "./duplicate-index.js";
+import { protectedTokensOf } from "./protected-tokens.js";
+import { bandsOf, shinglesOf, signatureOf } from "./shingles.js";
+import { hashOf, normaliseText } from "./text-normalisation.js";
+
+/** What is kept of a pair to find others that say the same, without their texts. */
+export interface PairSketch {
+  /** Numbers and negations of question and answer; pairs with another key say something else. */
+  key: string;
+  /** Hashes of the capitalised words of both. */
+  names: string[];
+  /** One short hash a band of the MinHash signature of both. */
+  bands: string[];
+}
+
+/** Share of equal bands from which two pairs are alike; at a Jaccard index j of their shingles a share of j⁴ is equal. */
+const MIN_EQUAL_BANDS = 0.25;
+/** Share of names in common, of all that either has: templates that are filled in differently say different things. */
+const MIN_COMMON_NAMES = 0.8;
+
+/** The sketch of a pair. */
+export function sketchOf({ prompt, response }: QuestionAnswer): PairSketch {
+  const tokens = [prompt, response].map(protectedTokensOf);
+  const names = new Set(tokens.flatMap((of) => [...of.names]));
+  const signature = signatureOf(shinglesOf(`${normaliseText(prompt)}\n${normaliseText(response)}`));
+  return {
+    key: shortHash(...tokens.map(({ decisive }) => withoutSigns(decisive))),
+    names: [...names].sort().map((name) => shortHash(name)),
+    bands: bandsOf(signature).map((band) => shortHash(band)),
+  };
+}
+
+/**
+ * True where two pairs say nearly the same in nearly the same words: equal numbers and negations, most names in common, and a Jaccard
+ * index of about .7 or more (MinHash bands: Leskovec et al., "Mining of Massive Datasets", 3.4).
+ */
+export function areAlike(left: PairSketch, right: PairSketch): boolean {
+  if (left.key !== right.key) return false;
+  const equal = left.bands.filter((band, index) => band === right.bands[index]).length;
+  if (equal < MIN_EQUAL_BANDS * left.bands.length) return false;
+  const others = new Set(right.names);
+  const common = left.names.filter((name) => others.has(name)).length;
+  return common >= MIN_COMMON_NAMES * (left.names.length + right.names.length - common);
+}
+
+/** A comma more must not make another cluster. */
+function withoutSigns(decisive: string): string {
+  return decisive
+    .split(" ")
+    .filter((token) => /[\p{L}\p{N}]/u.test(token))
+    .join(" ");
+}
+
+function shortHash(...parts: string[]): string {
+  return hashOf(...parts).slice(0, 12);
+}

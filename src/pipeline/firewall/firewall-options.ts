@@ -1,0 +1,59 @@
+import { ConfigurationError } from "../../errors.js";
+import type { PersonalDataOptions } from "./personal-data.js";
+
+/** A question whose right answers are known and trusted. */
+export interface GoldPair {
+  prompt: string;
+  /** Texts of which the answer must hold one, whatever its case: `["12 euros", "12 €"]`. */
+  answers: readonly string[];
+}
+
+/** What stands between feedback and training. */
+export interface FirewallOptions {
+  /**
+   * Personal data in the texts: `redact` (default) puts placeholders like `[EMAIL]` in its place before anything is stored; `review`,
+   * `reject`, `keep`.
+   */
+  personalData: Partial<PersonalDataOptions> & { action?: "redact" | "review" | "reject" | "keep" };
+  /** Texts that speak to a model or a judge. Default `review`. */
+  injection: "review" | "reject" | "accept";
+  /** Trusted answers; feedback that contradicts them goes to review. Default: none. */
+  gold: readonly GoldPair[];
+  /** Questions that versions are tested on beside the general set's; feedback on them is never learnt. Default: none. */
+  heldOut: readonly string[];
+  /** Feedback that says nearly the same in nearly the same words, accepted within `alikeWindowMs`; more goes to review. Default 5. */
+  maxAlike: number;
+  /** Milliseconds. Default 7 days. */
+  alikeWindowMs: number;
+  /** Feedback of one person within a minute; more is refused with `rate_limited`. Imports are exempt. Default 300. */
+  maxPerMinute: number;
+  /**
+   * Signed receipts: the same secret at the `ServingClient` (`receiptSecret`). Feedback that names a generation is only taken with the
+   * receipt that its answer came with. Default: none; a generation of another `subjectId` is refused all the same.
+   */
+  receiptSecret?: string;
+}
+
+/** The firewall's defaults. */
+export const FIREWALL_DEFAULTS = Object.freeze({
+  personalData: {},
+  injection: "review",
+  gold: [],
+  heldOut: [],
+  maxAlike: 5,
+  alikeWindowMs: 7 * 24 * 3_600_000,
+  maxPerMinute: 300,
+}) satisfies FirewallOptions;
+
+/** Refuses what cannot work. */
+export function checkFirewallOptions(options: FirewallOptions): FirewallOptions {
+  for (const name of ["maxAlike", "alikeWindowMs", "maxPerMinute"] as const) {
+    if (options[name] >= 1) continue;
+    throw new ConfigurationError("config_invalid", `pipeline.firewall.${name} is ${options[name]}; it must be at least 1.`);
+  }
+  const { receiptSecret } = options;
+  if (receiptSecret !== undefined && receiptSecret.length < 16) {
+    throw new ConfigurationError("config_invalid", "pipeline.firewall.receiptSecret must have at least 16 characters.");
+  }
+  return options;
+}

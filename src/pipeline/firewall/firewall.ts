@@ -1,0 +1,108 @@
+import { isReceipt } from "../../support/receipts.js";
+import type { FirewallFinding, SampleObjective } from "../../types/feedback.js";
+import type { ParsedFeedback } from "../feedback-input.js";
+import type { FoundGeneration } from "../ports.js";
+import { normaliseText } from "../storable-text.js";
+import type { FirewallOptions } from "./firewall-options.js";
+import { findInjection } from "./injection.js";
+import { findPersonalData, type PersonalDataFinding, type PersonalDataOptions, redact } from "./personal-data.js";
+
+/** The texts of a feedback. */
+export interface FeedbackTexts {
+  prompt: string;
+  response: string;
+  correction?: string;
+  comment?: string;
+}
+
+const PERSONAL_DATA_DEFAULTS: PersonalDataOptions = {
+  kinds: ["email", "iban", "tax_id", "phone", "name"],
+  names: [],
+  allow: [],
+  country: "DE",
+};
+
+/** Looks at feedback before it is stored. It reports; what the findings come to is the verdict's business. */
+export class Firewall {
+  readonly #options: FirewallOptions;
+  readonly #heldOut: ReadonlySet<string>;
+  readonly #gold: ReadonlyMap<string, readonly string[]>;
+
+  /** `heldOut`: the questions that versions are tested on. */
+  constructor(options: FirewallOptions, heldOut: readonly string[]) {
+    this.#options = options;
+    this.#heldOut = new Set([...heldOut, ...options.heldOut].map(normaliseText));
+    this.#gold = new Map(options.gold.map(({ prompt, answers }) => [normaliseText(prompt), answers.map(normaliseText)]));
+  }
+
+  /** Whether the answer was given to the one who rates it. */
+  checkOrigin(parsed: ParsedFeedback, generation: FoundGeneration | null): FirewallFinding | null {
+    if (generation === null) return null;
+    const { receiptSecret } = this.#options;
+    if (receiptSecret !== undefined) {
+      const { receipt = "" } = parsed;
+      if (isReceipt(receipt, receiptSecret, generation.id, generation.subjectId ?? undefined)) return null;
+      const reason = receipt === "" ? "the answer's receipt is missing" : "the receipt is not that of this answer";
+      return { code: "receipt_invalid", action: "reject", reason };
+    }
+    if (generation.subjectId === null || parsed.subjectId === undefined || parsed.subjectId === generation.subjectId) return null;
+    return { code: "not_own_generation", action: "reject", reason: "the answer was given to somebody else" };
+  }
+
+  /** Takes personal data out of the texts, or reports it. */
+  screenPersonalData(texts: FeedbackTexts): { texts: FeedbackTexts; finding: FirewallFinding | null } {
+    const { action = "redact", ...options } = this.#options.personalData;
+    if (action === "keep") return { texts, finding: null };
+    const settings = { ...PERSONAL_DATA_DEFAULTS, ...options };
+    const found: PersonalDataFinding[] = [];
+    const screened = { ...texts };
+    for (const field of ["prompt", "response", "correction", "comment"] as const) {
+      const text = texts[field];
+      if (text === undefined) continue;
+      const inText = findPersonalData(text, settings);
+      found.push(...inText);
+      if (action === "redact") screened[field] = redact(text, inText);
+    }
+    if (found.length === 0) return { texts, finding: null };
+    const reason = `it holds personal data: ${describe(found)}${action === "redact" ? ", which was taken out" : ""}`;
+    return { texts: screened, finding: { code: "personal_data", action, reason } };
+  }
+
+  /** What else speaks against learning it. */
+  screen(texts: FeedbackTexts, lesson: { objective: SampleObjective; answer: string; rating: number }): FirewallFinding[] {
+    return [this.#heldOutFinding(texts), this.#injectionFinding(texts), this.#goldFinding(texts, lesson)].filter(
+      (finding) => finding !== null,
+    );
+  }
+
+  #heldOutFinding({ prompt }: FeedbackTexts): FirewallFinding | null {
+    if (!this.#heldOut.has(normaliseText(prompt))) return null;
+    return { code: "held_out", action: "reject", reason: "every version is tested on this question, so none may learn it" };
+  }
+
+  #injectionFinding(texts: FeedbackTexts): FirewallFinding | null {
+    const { injection } = this.#options;
+    if (injection === "accept") return null;
+    for (const field of ["prompt", "correction", "comment", "response"] as const) {
+      const found = findInjection(texts[field] ?? "");
+      if (found !== null) return { code: "prompt_injection", action: injection, reason: `the ${field} ${found}` };
+    }
+    return null;
+  }
+
+  /** A liked or corrected answer must hold a right one; an answer that holds one must not be disliked. */
+  #goldFinding({ prompt }: FeedbackTexts, { objective, answer, rating }: { objective: SampleObjective; answer: string; rating: number }) {
+    const right = this.#gold.get(normaliseText(prompt));
+    if (right === undefined) return null;
+    const isRight = right.some((text) => normaliseText(answer).includes(text));
+    if (objective === "imitate" ? isRight : !(isRight && rating < 0)) return null;
+    const reason = objective === "imitate" ? "it contradicts a trusted answer" : "it dislikes a trusted answer";
+    return { code: "contradicts_gold", action: "review", reason } as const;
+  }
+}
+
+function describe(found: readonly PersonalDataFinding[]): string {
+  const counts = new Map<string, number>();
+  for (const { kind } of found) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  return [...counts].map(([kind, count]) => `${count} ${kind.replace("_", " ")}`).join(", ");
+}
