@@ -1,7 +1,7 @@
 /**
  * npm run bench -- NAME [--rounds N] [--json FILE] [--picture]
  *
- * NAME: feedback, training. Prints a table of medians and ratios; `--json` writes the rows, `--picture` writes
+ * NAME: feedback, training, client. Prints a table of medians and ratios; `--json` writes the rows, `--picture` writes
  * docs/benchmarks/NAME.svg.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -14,6 +14,7 @@ import { picture } from "./picture.ts";
 const benches: Record<string, () => Promise<{ open(): Promise<Bench> }>> = {
   feedback: () => import("./feedback/bench.ts"),
   training: () => import("./training/bench.ts"),
+  client: () => import("./client/bench.ts"),
 };
 
 const { values, positionals } = parseArgs({
