@@ -17,13 +17,23 @@ export interface Contender {
   name: string;
   command: [file: string, ...args: string[]];
   env?: Record<string, string>;
+  /** Milliseconds that one run may take. Default 600,000. */
+  timeoutMs?: number;
+}
+
+/** `unit` is printed. `lowerIsBetter` only turns the words. */
+export interface Metric {
+  name: string;
+  unit: string;
+  lowerIsBetter: boolean;
 }
 
 export interface Bench {
   name: string;
-  /** First one wins the first column; `unit` is printed. `lowerIsBetter` only turns the words. */
-  metrics: { name: string; unit: string; lowerIsBetter: boolean }[];
-  groups: { baseline: Contender; contenders: Contender[] }[];
+  /** First one wins the first column. */
+  metrics: Metric[];
+  /** A group may measure something else than the others. */
+  groups: { baseline: Contender; contenders: Contender[]; metrics?: Metric[] }[];
   close(): Promise<void>;
 }
 
@@ -50,6 +60,7 @@ export interface Result {
 
 const QUIET = { low: 0.93, high: 1.07 };
 const AGAIN = " (again)";
+const TIMEOUT_MS = 600_000;
 
 export async function measure(bench: Bench, rounds: number, onProgress: (text: string) => void): Promise<Result> {
   const rows: Row[] = [];
@@ -64,7 +75,7 @@ export async function measure(bench: Bench, rounds: number, onProgress: (text: s
       }
     }
     const base = measured.get(group.baseline.name) ?? [];
-    for (const metric of bench.metrics) {
+    for (const metric of group.metrics ?? bench.metrics) {
       const ratiosOf = (runs: Measurement[]) =>
         runs.map((run, index) => (run[metric.name] as number) / (base[index]?.[metric.name] as number));
       const itself = medianInterval(ratiosOf(measured.get(again.name) ?? []));
@@ -102,7 +113,8 @@ export async function measure(bench: Bench, rounds: number, onProgress: (text: s
 
 async function runOnce(contender: Contender): Promise<Measurement> {
   const [file, ...args] = contender.command;
-  const { stdout } = await execa(file, args, { env: contender.env, stderr: "inherit", preferLocal: true, timeout: 600_000 });
+  const timeout = contender.timeoutMs ?? TIMEOUT_MS;
+  const { stdout } = await execa(file, args, { env: contender.env, stderr: "inherit", preferLocal: true, timeout });
   const last = stdout.trim().split("\n").at(-1) ?? "";
   const measurement = JSON.parse(last) as Measurement;
   for (const [metric, value] of Object.entries(measurement)) {

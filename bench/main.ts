@@ -1,8 +1,8 @@
 /**
- * npm run bench -- NAME [--rounds N] [--json FILE] [--picture]
+ * npm run bench -- NAME [--rounds N] [--json FILE] [--picture] [--flips N]
  *
- * NAME: feedback, training. Prints a table of medians and ratios; `--json` writes the rows, `--picture` writes
- * docs/benchmarks/NAME.svg.
+ * NAME: feedback, training, client, activation. Prints a table of medians and ratios; `--json` writes the rows, `--picture` writes
+ * docs/benchmarks/NAME.svg; `--flips` is how often activation changes the version in each run (default 100).
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -11,9 +11,11 @@ import Table from "cli-table3";
 import { type Bench, measure } from "./harness.ts";
 import { picture } from "./picture.ts";
 
-const benches: Record<string, () => Promise<{ open(): Promise<Bench> }>> = {
+const benches: Record<string, () => Promise<{ open(options: { flips: number }): Promise<Bench> }>> = {
   feedback: () => import("./feedback/bench.ts"),
   training: () => import("./training/bench.ts"),
+  client: () => import("./client/bench.ts"),
+  activation: () => import("./activation/bench.ts"),
 };
 
 const { values, positionals } = parseArgs({
@@ -23,16 +25,17 @@ const { values, positionals } = parseArgs({
     json: { type: "string" },
     picture: { type: "boolean", default: false },
     data: { type: "string" },
+    flips: { type: "string", default: "100" },
   },
 });
 const name = positionals[0] ?? "";
 const load = benches[name];
-if (!load || !/^[1-9]\d*$/.test(values.rounds)) {
-  process.stderr.write(`usage: npm run bench -- ${Object.keys(benches).join("|")} [--rounds N] [--json FILE] [--picture]\n`);
+if (!load || ![values.rounds, values.flips].every((count) => /^[1-9]\d*$/.test(count))) {
+  process.stderr.write(`usage: npm run bench -- ${Object.keys(benches).join("|")} [--rounds N] [--json FILE] [--picture] [--flips N]\n`);
   process.exit(2);
 }
 
-const bench = await (await load()).open();
+const bench = await (await load()).open({ flips: Number(values.flips) });
 try {
   const result = await measure(bench, Number(values.rounds), (text) => process.stderr.write(`${text}\n`));
   const table = new Table({ head: ["metric", "contender", "median", "ratio to baseline", "95 % interval"] });

@@ -67,12 +67,14 @@ export class GenerationSpan {
       [NAMES.routingConfidence]: routing?.confidence,
     };
     const options = { kind: api.SpanKind.CLIENT, attributes, startTime: this.#startTime };
-    this.#span = api.trace.getTracer("clara-sdk").startSpan(`chat ${question.model}`, options, this.#parent);
+    const span = api.trace.getTracer("clara-sdk").startSpan(`chat ${question.model}`, options, this.#parent);
+    if (span.isRecording()) this.#span = span;
   }
 
   end({ id, model, finishReason, usage, endpoint }: GenerationResult): void {
+    if (this.#span === null) return;
     const server = URL.parse(endpoint);
-    this.#span?.setAttributes({
+    this.#span.setAttributes({
       [NAMES.responseId]: id,
       [NAMES.responseModel]: model,
       [NAMES.finishReasons]: [finishReason],
@@ -81,7 +83,7 @@ export class GenerationSpan {
       [NAMES.serverAddress]: server?.hostname,
       [NAMES.serverPort]: server?.port ? Number(server.port) : undefined,
     });
-    this.#span?.end();
+    this.#span.end();
     this.#span = null;
   }
 
