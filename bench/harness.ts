@@ -19,11 +19,22 @@ export interface Contender {
   env?: Record<string, string>;
 }
 
+/** `unit` is printed; `lowerIsBetter` only turns the words. */
+export interface Metric {
+  name: string;
+  unit: string;
+  lowerIsBetter: boolean;
+}
+
+/** What the command line gives a bench. */
+export interface BenchOptions {
+  /** Folder of the data sets that are not part of the package. */
+  data: string | undefined;
+}
+
 export interface Bench {
   name: string;
-  /** First one wins the first column; `unit` is printed. `lowerIsBetter` only turns the words. */
-  metrics: { name: string; unit: string; lowerIsBetter: boolean }[];
-  groups: { baseline: Contender; contenders: Contender[] }[];
+  groups: { metrics: Metric[]; baseline: Contender; contenders: Contender[] }[];
   close(): Promise<void>;
 }
 
@@ -60,11 +71,11 @@ export async function measure(bench: Bench, rounds: number, onProgress: (text: s
     for (let round = 0; round < rounds; round++) {
       for (const contender of round % 2 === 0 ? all : [...all].reverse()) {
         onProgress(`${bench.name}: round ${round + 1} of ${rounds}, ${contender.name}`);
-        measured.get(contender.name)?.push(await runOnce(contender));
+        measured.get(contender.name)?.push(await runOnce(contender, round));
       }
     }
     const base = measured.get(group.baseline.name) ?? [];
-    for (const metric of bench.metrics) {
+    for (const metric of group.metrics) {
       const ratiosOf = (runs: Measurement[]) =>
         runs.map((run, index) => (run[metric.name] as number) / (base[index]?.[metric.name] as number));
       const itself = medianInterval(ratiosOf(measured.get(again.name) ?? []));
@@ -100,9 +111,15 @@ export async function measure(bench: Bench, rounds: number, onProgress: (text: s
   };
 }
 
-async function runOnce(contender: Contender): Promise<Measurement> {
+/** Contenders that draw something draw by `BENCH_ROUND`, so that all of one round draw the same. */
+async function runOnce(contender: Contender, round: number): Promise<Measurement> {
   const [file, ...args] = contender.command;
-  const { stdout } = await execa(file, args, { env: contender.env, stderr: "inherit", preferLocal: true, timeout: 600_000 });
+  const { stdout } = await execa(file, args, {
+    env: { ...contender.env, BENCH_ROUND: `${round}` },
+    stderr: "inherit",
+    preferLocal: true,
+    timeout: 600_000,
+  });
   const last = stdout.trim().split("\n").at(-1) ?? "";
   const measurement = JSON.parse(last) as Measurement;
   for (const [metric, value] of Object.entries(measurement)) {

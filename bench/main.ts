@@ -1,18 +1,19 @@
 /**
- * npm run bench -- NAME [--rounds N] [--json FILE] [--picture]
+ * npm run bench -- NAME [--rounds N] [--json FILE] [--picture] [--data DIR]
  *
- * NAME: feedback, training. Prints a table of medians and ratios; `--json` writes the rows, `--picture` writes
- * docs/benchmarks/NAME.svg.
+ * NAME: feedback, router, training. Prints a table of medians and ratios; `--json` writes the rows, `--picture` writes
+ * docs/benchmarks/NAME.svg; `--data` is the folder of data sets that are not part of the package.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import Table from "cli-table3";
-import { type Bench, measure } from "./harness.ts";
+import { type Bench, type BenchOptions, measure } from "./harness.ts";
 import { picture } from "./picture.ts";
 
-const benches: Record<string, () => Promise<{ open(): Promise<Bench> }>> = {
+const benches: Record<string, () => Promise<{ open(options: BenchOptions): Promise<Bench> }>> = {
   feedback: () => import("./feedback/bench.ts"),
+  router: () => import("./router/bench.ts"),
   training: () => import("./training/bench.ts"),
 };
 
@@ -28,11 +29,11 @@ const { values, positionals } = parseArgs({
 const name = positionals[0] ?? "";
 const load = benches[name];
 if (!load || !/^[1-9]\d*$/.test(values.rounds)) {
-  process.stderr.write(`usage: npm run bench -- ${Object.keys(benches).join("|")} [--rounds N] [--json FILE] [--picture]\n`);
+  process.stderr.write(`usage: npm run bench -- ${Object.keys(benches).join("|")} [--rounds N] [--json FILE] [--picture] [--data DIR]\n`);
   process.exit(2);
 }
 
-const bench = await (await load()).open();
+const bench = await (await load()).open({ data: values.data });
 try {
   const result = await measure(bench, Number(values.rounds), (text) => process.stderr.write(`${text}\n`));
   const table = new Table({ head: ["metric", "contender", "median", "ratio to baseline", "95 % interval"] });
