@@ -16,6 +16,7 @@ import { MemoryAdapterRegistry } from "./memory-adapter-registry.js";
 import { routedText } from "./routed-text.js";
 import { DEFAULT_ROUTER_SETTINGS, mergeRouterSettings, type RouterSettingsInput } from "./router-settings.js";
 import type { RankedAdapter } from "./routing-table.js";
+import { withTimeout } from "./with-timeout.js";
 
 /** No action in the exploration's band is ever impossible, or its outcome could not be judged. */
 const MIN_PROPENSITY = 0.05;
@@ -383,12 +384,8 @@ export class AdapterRouter {
 
   /** Null where the embedder fails: a chat must not fail because the router's comfort is away. */
   async #embed(text: string, signal?: AbortSignal): Promise<ArrayLike<number> | null> {
-    const timeout = AbortSignal.timeout(this.#embedTimeoutMs);
     try {
-      const [vector] = await raceAbort(
-        this.#embedder.embed([text], { signal: signal ? AbortSignal.any([signal, timeout]) : timeout }),
-        timeout,
-      );
+      const [vector] = await withTimeout(this.#embedTimeoutMs, signal, (inner) => this.#embedder.embed([text], { signal: inner }));
       this.#embedError = null;
       return vector ?? null;
     } catch (error) {
@@ -427,12 +424,4 @@ function wholeNumber(name: string, value: number, least: number): number {
 
 function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new AbortedError("Routing was aborted.", { cause: signal.reason });
-}
-
-/** An embedder that does not listen to its signal still must not hold a request up. */
-function raceAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-    work.then(resolve, reject);
-  });
 }
