@@ -11,16 +11,17 @@ import type { AdapterRouterOptions, RouteOptions, RouterStatus } from "./adapter
 import { type AdapterComparison, compareAdapters } from "./compare-adapters.js";
 import { DecisionLog, type RecordedDecision } from "./decision-log.js";
 import { DomainRules } from "./domain-rules.js";
+import { type DecisionEvidence, explainDecision, type RoutingExplanation } from "./explain-decision.js";
+import { Exploration } from "./exploration.js";
 import { LiveAdapters } from "./live-adapters.js";
 import { MemoryAdapterRegistry } from "./memory-adapter-registry.js";
 import { routedText } from "./routed-text.js";
 import { DEFAULT_ROUTER_SETTINGS, mergeRouterSettings, type RouterSettingsInput } from "./router-settings.js";
-import type { RankedAdapter } from "./routing-table.js";
+import { featuresBehind, type RankedAdapter } from "./routing-table.js";
 import { withTimeout } from "./with-timeout.js";
 
-/** No action in the exploration's band is ever impossible, or its outcome could not be judged. */
-const MIN_PROPENSITY = 0.05;
 const MAX_CANDIDATES = 5;
+const NO_FEATURES: DecisionEvidence["features"] = new Map();
 
 const Reward = z.number().min(-1).max(1);
 
@@ -56,6 +57,7 @@ export class AdapterRouter {
   #settings: RouterSettings;
   #rules: DomainRules;
   #embedError: string | null = null;
+  readonly #exploration = new Exploration();
 
   constructor(options: AdapterRouterOptions = {}) {
     this.#registry = options.registry ?? new MemoryAdapterRegistry();
@@ -81,10 +83,14 @@ export class AdapterRouter {
   async route(textOrMessages: string | readonly ConversationTurn[], options: RouteOptions = {}): Promise<RoutingDecision> {
     throwIfAborted(options.signal);
     const text = routedText(textOrMessages);
-    if (options.pinned !== undefined) return this.#decide({ adapterId: options.pinned, strategy: "pinned", confidence: 1 });
+    const evidence = this.#newEvidence(options.domain);
+    if (options.pinned !== undefined) return this.#decide({ adapterId: options.pinned, strategy: "pinned", confidence: 1 }, evidence);
     if (!this.#live.isLoaded) await this.refresh({ signal: options.signal });
     else this.#refreshIfOld();
-    return this.#decide(this.#byDomain(text, options.domain) ?? (await this.#byEmbedding(text, options)) ?? this.#byDefault(0));
+    return this.#decide(
+      this.#byDomain(text, options.domain, evidence) ?? (await this.#byEmbedding(text, options, evidence)) ?? this.#byDefault(0),
+      evidence,
+    );
   }
 
   /**
@@ -295,7 +301,8 @@ export class AdapterRouter {
   }
 
   /**
-   * Tells how an answer turned out, -1..1; a second call for the same decision replaces the first. Rejects with `NotFoundError`
+   * Tells how an answer turned out, -1..1; a second call for the same decision replaces the first. Exploration learns from those
+   * that it decided. Rejects with `NotFoundError`
    * `decision_not_found`.
    * @example
    * ```ts
@@ -306,7 +313,11 @@ export class AdapterRouter {
     throwIfAborted(signal);
     const checked = Reward.safeParse(reward);
     if (!checked.success) throw new ValidationError("input_invalid", `The reward of decision ${decisionId} must be a number from -1 to 1.`);
-    this.#log.reward(decisionId, checked.data);
+    const before = this.#log.reward(decisionId, checked.data);
+    const { decision } = this.#log.get(decisionId);
+    if (decision.propensity === 1) return;
+    if (before !== null) this.#exploration.learn(decision.adapterId, before, -1);
+    this.#exploration.learn(decision.adapterId, checked.data);
   }
 
   /**
@@ -322,6 +333,19 @@ export class AdapterRouter {
   }
 
   /**
+   * Why a remembered decision was made: what was tried in which order, the keywords found, the candidates with their features, and
+   * what exploration believed; throws `NotFoundError` `decision_not_found`.
+   * @example
+   * ```ts
+   * const { id } = await clara.router.route("Genehmigung für Photovoltaik?");
+   * const text = clara.router.explain(id).reasons.join("\n");
+   * ```
+   */
+  explain(decisionId: string): RoutingExplanation {
+    return structuredClone(explainDecision(this.#log.get(decisionId), this.#log.evidence(decisionId)));
+  }
+
+  /**
    * Stops re-reading the registry and waits for a rebuild under way.
    * @example
    * ```ts
@@ -332,13 +356,15 @@ export class AdapterRouter {
     await this.#live.close();
   }
 
-  #byDomain(text: string, hint: string | undefined): Choice | null {
+  #byDomain(text: string, hint: string | undefined, evidence: DecisionEvidence): Choice | null {
     if (hint !== undefined) {
       const adapter = this.#live.active(hint);
       if (adapter === null) return { ...this.#byDefault(0), domain: hint };
       return { adapterId: adapter.id, strategy: "domain", confidence: 1, domain: hint, candidates: [{ adapterId: adapter.id, score: 1 }] };
     }
-    for (const { domain } of this.#rules.match(text, this.#settings.thresholds.hardDomain)) {
+    evidence.rules = this.#rules.match(text);
+    for (const { domain, weight } of evidence.rules) {
+      if (weight < evidence.settings.thresholds.hardDomain) break;
       const adapter = this.#live.active(domain);
       if (adapter === null) continue;
       return { adapterId: adapter.id, strategy: "domain", confidence: 1, domain, candidates: [{ adapterId: adapter.id, score: 1 }] };
@@ -346,27 +372,38 @@ export class AdapterRouter {
     return null;
   }
 
-  async #byEmbedding(text: string, { signal }: RouteOptions): Promise<Choice | null> {
-    if (!this.#settings.enableEmbeddings || text.trim() === "" || !this.#live.hasTable) return null;
+  async #byEmbedding(text: string, { signal }: RouteOptions, evidence: DecisionEvidence): Promise<Choice | null> {
+    evidence.embedding = this.#whyNotEmbedded(text) ?? "failed";
+    if (evidence.embedding !== "failed") return null;
     const vector = await this.#embed(text, signal);
-    const ranked = vector === null ? [] : this.#live.rank(text, vector);
+    if (vector === null) return null;
+    const ranked = this.#live.rank(text, vector);
+    evidence.embedding = "ranked";
+    evidence.features = featuresBehind(vector);
     const best = ranked[0];
     if (best === undefined) return null;
-    return this.#judge(best, candidatesOf(ranked));
+    return this.#judge(best, candidatesOf(ranked), evidence);
+  }
+
+  #whyNotEmbedded(text: string): DecisionEvidence["embedding"] | null {
+    if (!this.#settings.enableEmbeddings) return "off";
+    if (text.trim() === "") return "no text";
+    return this.#live.hasTable ? null : "no examples";
   }
 
   /** Turns the best adapter's probability into a choice by the thresholds. */
-  #judge(best: RankedAdapter, candidates: RoutingDecision["candidates"]): Choice {
-    const { thresholds, enableExploration, uncertain } = this.#settings;
+  #judge(best: RankedAdapter, candidates: RoutingDecision["candidates"], evidence: DecisionEvidence): Choice {
+    const { thresholds, enableExploration, uncertain } = evidence.settings;
     const confidence = Math.min(1, Math.max(0, best.probability));
     const candidate = { adapterId: best.adapterId, confidence, candidates, domain: this.#live.domainOf(best.adapterId) };
     if (confidence >= thresholds.confHigh) return { ...candidate, strategy: "embedding" };
     if (confidence < thresholds.confLow) return this.#byDefault(confidence, candidates);
-    if (!enableExploration) {
-      return uncertain === "candidate" ? { ...candidate, strategy: "embedding" } : this.#byDefault(confidence, candidates);
+    const isDefault = best.adapterId === this.#live.defaultAdapterId;
+    if (!enableExploration || isDefault) {
+      return isDefault || uncertain === "candidate" ? { ...candidate, strategy: "embedding" } : this.#byDefault(confidence, candidates);
     }
-    const share = (confidence - thresholds.confLow) / (thresholds.confHigh - thresholds.confLow);
-    const propensity = Math.min(1 - MIN_PROPENSITY, Math.max(MIN_PROPENSITY, share));
+    evidence.exploration = this.#exploration.weigh(best.adapterId, this.#live.defaultAdapterId, confidence);
+    const propensity = evidence.exploration.candidatePropensity;
     if (this.#random() < propensity) return { ...candidate, strategy: "explore", propensity };
     return { ...this.#byDefault(confidence, candidates), propensity: 1 - propensity };
   }
@@ -375,15 +412,19 @@ export class AdapterRouter {
     return { adapterId: this.#live.defaultAdapterId, strategy: "default", confidence, candidates };
   }
 
-  #decide({ propensity = 1, candidates = [], ...choice }: Choice): RoutingDecision {
+  #decide({ propensity = 1, candidates = [], ...choice }: Choice, evidence: DecisionEvidence): RoutingDecision {
     this.#idCounter++;
-    const decision: RoutingDecision = { id: this.#idPrefix + this.#idCounter.toString(36), ...choice, candidates };
-    this.#log.add(decision, propensity);
+    const decision: RoutingDecision = { id: this.#idPrefix + this.#idCounter.toString(36), ...choice, candidates, propensity };
+    this.#log.add(decision, evidence);
     return decision;
   }
 
+  #newEvidence(hint: string | undefined): DecisionEvidence {
+    return { settings: this.#settings, hint, rules: [], embedding: "not asked", features: NO_FEATURES, exploration: null };
+  }
+
   /** Null where the embedder fails: a chat must not fail because the router's comfort is away. */
-  async #embed(text: string, signal?: AbortSignal): Promise<ArrayLike<number> | null> {
+  async #embed(text: string, signal?: AbortSignal): Promise<number[] | null> {
     try {
       const [vector] = await withTimeout(this.#embedTimeoutMs, signal, (inner) => this.#embedder.embed([text], { signal: inner }));
       this.#embedError = null;

@@ -34,6 +34,9 @@ export interface ScoreOptions {
   exchanged?: number;
 }
 
+/** An embedded text; the object is a ranking's identity. */
+export type QueryVector = ArrayLike<number> & object;
+
 /** Best first. */
 export interface RankedAdapter {
   adapterId: string;
@@ -103,12 +106,13 @@ export class RoutingTable {
   }
 
   /** Ranks the adapters for a query by the probability that they are right; those without a chance are left out. */
-  rank(text: string, vector: ArrayLike<number>): RankedAdapter[] {
+  rank(text: string, vector: QueryVector): RankedAdapter[] {
     const scored = this.score(vector, readQuestion(text), { mean: this.background.mean });
     const probabilities = choiceProbabilities(
       scored.map(({ features }) => features),
       this.weights,
     );
+    featuresByQuery.set(vector, new Map(scored.map(({ adapter, features }) => [this.adapterIds[adapter]!, features])));
     return scored
       .map(({ adapter }, index) => ({ adapterId: this.adapterIds[adapter]!, probability: probabilities[index]! }))
       .sort((left, right) => right.probability - left.probability || (left.adapterId < right.adapterId ? -1 : 1));
@@ -199,6 +203,13 @@ export class RoutingTable {
     this.#centroidZero = centroids / this.background.vectors.length;
     this.#exemplarZero = exemplars / this.background.vectors.length;
   }
+}
+
+const featuresByQuery = new WeakMap<QueryVector, ReadonlyMap<string, readonly number[]>>();
+
+/** The features, by adapter id, on which the ranking of this very vector rests; kept as long as the vector is. */
+export function featuresBehind(vector: QueryVector): ReadonlyMap<string, readonly number[]> {
+  return featuresByQuery.get(vector) ?? new Map();
 }
 
 /** Below any score. */

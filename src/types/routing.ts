@@ -13,6 +13,8 @@ export const RoutingDecision = z.object({
   domain: z.string().optional(),
   /** Best first. */
   candidates: z.array(z.object({ adapterId: z.string(), score: z.number() })),
+  /** Probability with which the policy chose what it chose, 0..1; 1 where nothing was left to chance. */
+  propensity: z.number().min(0).max(1).default(1),
 });
 export type RoutingDecision = z.infer<typeof RoutingDecision>;
 
