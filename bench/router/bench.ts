@@ -14,10 +14,10 @@ const speed = (name: string, adapters: number): Contender => ({
   command: ["node", "--import", hooks, program("speed.ts"), name, `${adapters}`],
 });
 
-const speedGroup = (adapters: number) => ({
+const speedGroup = (adapters: number, contenders: string[]) => ({
   metrics: [{ name: "cpuMicroseconds", unit: "µs", lowerIsBetter: true }],
   baseline: speed("one centroid", adapters),
-  contenders: ["ranking", "route", "route, exploring"].map((name) => speed(name, adapters)),
+  contenders: contenders.map((name) => speed(name, adapters)),
 });
 
 const qualityMetrics = ["few", "unseen", "full"].flatMap((task): Metric[] => [
@@ -28,7 +28,7 @@ const qualityMetrics = ["few", "unseen", "full"].flatMap((task): Metric[] => [
 ]);
 
 export async function open({ data }: BenchOptions): Promise<Bench> {
-  const groups: Bench["groups"] = [speedGroup(100), speedGroup(10_000)];
+  const groups: Bench["groups"] = [speedGroup(100, ["ranking", "route", "route, exploring"]), speedGroup(10_000, ["ranking"])];
   if (data !== undefined) {
     const quality = (name: string): Contender => ({ name, command: ["node", "--import", hooks, program("quality.ts"), name, data] });
     const [baseline, ...contenders] = ["TF-IDF + logistic regression", "one centroid", "clara"].map(quality);

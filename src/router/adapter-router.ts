@@ -13,10 +13,11 @@ import { DecisionLog, type RecordedDecision } from "./decision-log.js";
 import { DomainRules } from "./domain-rules.js";
 import { type DecisionEvidence, explainDecision, type RoutingExplanation } from "./explain-decision.js";
 import { Exploration } from "./exploration.js";
+import { judgePolicy, type LoggedOutcome, type PolicyJudgement } from "./judge-policy.js";
 import { LiveAdapters } from "./live-adapters.js";
 import { MemoryAdapterRegistry } from "./memory-adapter-registry.js";
 import { routedText } from "./routed-text.js";
-import { DEFAULT_ROUTER_SETTINGS, mergeRouterSettings, type RouterSettingsInput } from "./router-settings.js";
+import { DEFAULT_ROUTER_SETTINGS, mergeRouterSettings, type PolicyChange, type RouterSettingsInput } from "./router-settings.js";
 import { featuresBehind, type RankedAdapter } from "./routing-table.js";
 import { withTimeout } from "./with-timeout.js";
 
@@ -343,6 +344,20 @@ export class AdapterRouter {
    */
   explain(decisionId: string): RoutingExplanation {
     return structuredClone(explainDecision(this.#log.get(decisionId), this.#log.evidence(decisionId)));
+  }
+
+  /**
+   * Judges a change of thresholds, `uncertain` or exploration before it is made, by outcomes of decisions: what would the mean reward
+   * have been? By default of those that this process remembers; give `logged` for others, such as stored generations with their
+   * ratings. A judgement is only as fair as the outcomes are: rated answers may not be like the rest. Rejects with
+   * `ValidationError` `input_invalid` naming the field.
+   * @example
+   * ```ts
+   * const { logged, estimate, isConclusive } = await clara.router.judgePolicy({ thresholds: { confLow: 0.7 } });
+   * ```
+   */
+  async judgePolicy(change: PolicyChange, logged?: Iterable<LoggedOutcome> | AsyncIterable<LoggedOutcome>): Promise<PolicyJudgement> {
+    return judgePolicy(logged ?? this.#log.rewarded(), mergeRouterSettings(this.#settings, change));
   }
 
   /**
