@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
-import { LexicalEmbedder } from "../embedders/index.js";
+import { cached, LexicalEmbedder } from "../embedders/index.js";
 import { AbortedError, ConfigurationError, ValidationError } from "../errors.js";
 import { seededRandom } from "../support/seeded-random.js";
 import type { Adapter, AdapterIdentity, AdapterInput } from "../types/adapter.js";
@@ -22,6 +22,8 @@ import { featuresBehind, type RankedAdapter } from "./routing-table.js";
 import { withTimeout } from "./with-timeout.js";
 
 const MAX_CANDIDATES = 5;
+/** Vectors kept, so that a repeated question is not embedded twice. */
+const CACHED_QUESTIONS = 2_000;
 const NO_FEATURES: DecisionEvidence["features"] = new Map();
 
 const Reward = z.number().min(-1).max(1);
@@ -58,15 +60,16 @@ export class AdapterRouter {
   #settings: RouterSettings;
   #rules: DomainRules;
   #embedError: string | null = null;
-  readonly #exploration = new Exploration();
+  readonly #exploration: Exploration;
 
   constructor(options: AdapterRouterOptions = {}) {
     this.#registry = options.registry ?? new MemoryAdapterRegistry();
-    this.#embedder = options.embedder ?? new LexicalEmbedder();
+    this.#embedder = cached(options.embedder ?? new LexicalEmbedder(), { maxEntries: CACHED_QUESTIONS });
     this.#logger = options.logger;
     this.#settings = mergeRouterSettings(DEFAULT_ROUTER_SETTINGS, options.settings ?? {}, "configuration");
     this.#rules = new DomainRules(this.#settings.rules);
     this.#live = new LiveAdapters(this.#registry, this.#embedder, options.logger);
+    this.#exploration = new Exploration(options.outcomes, options.logger);
     this.#log = new DecisionLog(wholeNumber("maxDecisions", options.maxDecisions ?? 10_000, 1));
     this.#embedTimeoutMs = wholeNumber("embedTimeoutMs", options.embedTimeoutMs ?? 2_000, 1);
     this.#refreshIntervalMs = wholeNumber("refreshIntervalMs", options.refreshIntervalMs ?? 5_000, 0);
@@ -251,7 +254,7 @@ export class AdapterRouter {
   }
 
   /**
-   * Re-reads the registry and rebuilds what changed; routing goes on meanwhile with what it has. An embedder that fails does not
+   * Re-reads the registry and the outcomes, and rebuilds what changed; routing goes on meanwhile with what it has. An embedder that fails does not
    * fail it: domain rules and hints work without, and `status()` tells.
    * @example
    * ```ts
@@ -260,7 +263,7 @@ export class AdapterRouter {
    */
   async refresh({ signal }: CallOptions = {}): Promise<void> {
     throwIfAborted(signal);
-    await this.#live.refresh(this.#settings);
+    await Promise.all([this.#live.refresh(this.#settings), this.#exploration.refresh()]);
     throwIfAborted(signal);
   }
 
@@ -368,7 +371,7 @@ export class AdapterRouter {
    * ```
    */
   async close(): Promise<void> {
-    await this.#live.close();
+    await Promise.all([this.#live.close(), this.#exploration.close()]);
   }
 
   #byDomain(text: string, hint: string | undefined, evidence: DecisionEvidence): Choice | null {
@@ -466,6 +469,8 @@ export class AdapterRouter {
   #refreshIfOld(): void {
     if (this.#refreshIntervalMs === 0 || this.#live.ageMs() < this.#refreshIntervalMs) return;
     this.#live.refreshInBackground(this.#settings);
+    // It reports its failures itself, and routing does not wait for it.
+    void this.#exploration.refresh();
   }
 }
 

@@ -1,4 +1,4 @@
-import type { CallOptions } from "../types/common.js";
+import type { CallOptions, Logger } from "../types/common.js";
 import { type Beta, probabilityGreater } from "./thompson.js";
 
 /** Outcomes of one arm of the exploration: an adapter, or null for the base model. */
@@ -41,6 +41,29 @@ const PRIOR_OUTCOMES = 4;
  */
 export class Exploration {
   #arms = new Map<string | null, { count: number; rewardSum: number }>();
+  readonly #source: OutcomeSource | undefined;
+  readonly #logger: Logger | undefined;
+  readonly #closed = new AbortController();
+  #loading: Promise<void> | null = null;
+
+  constructor(source?: OutcomeSource, logger?: Logger) {
+    this.#source = source;
+    this.#logger = logger;
+  }
+
+  /** Reads the source, one reading at a time; where that fails, what is known stays and the log tells. */
+  refresh(): Promise<void> {
+    if (this.#source === undefined || this.#closed.signal.aborted) return Promise.resolve();
+    this.#loading ??= this.#load(this.#source).finally(() => {
+      this.#loading = null;
+    });
+    return this.#loading;
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort();
+    await this.#loading;
+  }
 
   /** Counts an outcome; with `sign` -1 takes it back. */
   learn(adapterId: string | null, reward: number, sign: 1 | -1 = 1): void {
@@ -48,8 +71,21 @@ export class Exploration {
     this.#arms.set(adapterId, { count: arm.count + sign, rewardSum: arm.rewardSum + (sign * (reward + 1)) / 2 });
   }
 
-  replace(arms: readonly ArmOutcomes[]): void {
-    this.#arms = new Map(arms.map(({ adapterId, count, rewardSum }) => [adapterId, { count, rewardSum }]));
+  async #load(source: OutcomeSource): Promise<void> {
+    try {
+      const arms = await source.load({ signal: this.#closed.signal });
+      for (const arm of arms) {
+        if (!(arm.rewardSum >= 0 && arm.rewardSum <= arm.count)) {
+          throw new RangeError(
+            `outcomes of ${arm.adapterId ?? "the base model"}: rewardSum ${arm.rewardSum} is not within 0 and count ${arm.count}`,
+          );
+        }
+      }
+      this.#arms = new Map(arms.map(({ adapterId, count, rewardSum }) => [adapterId, { count, rewardSum }]));
+    } catch (error) {
+      if (this.#closed.signal.aborted) return;
+      this.#logger?.warn({ error }, "the outcomes could not be read; exploration goes on with what is known");
+    }
   }
 
   /** How likely the candidate is to be tried for a question of this confidence. */
