@@ -3,3 +3,4 @@ export { foldText, wordsOf } from "./fold-text.js";
 export { FUNCTION_WORDS } from "./function-words.js";
 export { LexicalEmbedder, type LexicalEmbedderOptions } from "./lexical-embedder.js";
 export { OpenAiCompatibleEmbedder, type OpenAiCompatibleEmbedderOptions } from "./openai-compatible-embedder.js";
+export { RuntimeEmbedder, type RuntimeEmbedderOptions } from "./runtime-embedder.js";
