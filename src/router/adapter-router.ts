@@ -254,8 +254,8 @@ export class AdapterRouter {
   }
 
   /**
-   * Re-reads the registry and the outcomes, and rebuilds what changed; routing goes on meanwhile with what it has. An embedder that fails does not
-   * fail it: domain rules and hints work without, and `status()` tells.
+   * Re-reads the registry and the outcomes, and rebuilds what changed; routing goes on meanwhile with what it has. An embedder that
+   * fails does not fail it: domain rules and hints work without, and `status()` tells.
    * @example
    * ```ts
    * await clara.router.refresh();
@@ -305,9 +305,8 @@ export class AdapterRouter {
   }
 
   /**
-   * Tells how an answer turned out, -1..1; a second call for the same decision replaces the first. Exploration learns from those
-   * that it decided. Rejects with `NotFoundError`
-   * `decision_not_found`.
+   * Tells how an answer turned out, -1..1; a second call for the same decision replaces the first. Exploration learns from the
+   * decisions that it made. Rejects with `NotFoundError` `decision_not_found`.
    * @example
    * ```ts
    * if (reply.routing) await clara.router.recordOutcome(reply.routing.id, 1);
@@ -359,8 +358,12 @@ export class AdapterRouter {
    * const { logged, estimate, isConclusive } = await clara.router.judgePolicy({ thresholds: { confLow: 0.7 } });
    * ```
    */
-  async judgePolicy(change: PolicyChange, logged?: Iterable<LoggedOutcome> | AsyncIterable<LoggedOutcome>): Promise<PolicyJudgement> {
-    return judgePolicy(logged ?? this.#log.rewarded(), mergeRouterSettings(this.#settings, change));
+  async judgePolicy(
+    change: PolicyChange,
+    logged?: Iterable<LoggedOutcome> | AsyncIterable<LoggedOutcome>,
+    options: CallOptions = {},
+  ): Promise<PolicyJudgement> {
+    return judgePolicy(logged ?? this.#log.rewarded(), mergeRouterSettings(this.#settings, change), options);
   }
 
   /**

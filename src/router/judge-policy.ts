@@ -1,3 +1,5 @@
+import { AbortedError } from "../errors.js";
+import type { CallOptions } from "../types/common.js";
 import type { RouterSettings, RoutingDecision } from "../types/routing.js";
 import { Exploration } from "./exploration.js";
 
@@ -64,12 +66,14 @@ const NEGLIGIBLE = 1e-9;
 export async function judgePolicy(
   logged: Iterable<LoggedOutcome> | AsyncIterable<LoggedOutcome>,
   policy: RoutingPolicy,
+  { signal }: CallOptions = {},
 ): Promise<PolicyJudgement> {
   const beginner = new Exploration();
   const weights: number[] = [];
   const rewards: number[] = [];
   const unsupported = { candidate: 0, default: 0 };
   for await (const { decision, reward } of logged) {
+    if (signal?.aborted) throw new AbortedError("Judging a policy was aborted.", { cause: signal.reason });
     rewards.push(reward);
     const taken = takenBy(decision);
     if (taken === null) {

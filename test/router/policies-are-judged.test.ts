@@ -99,6 +99,11 @@ describe("a policy is judged off-line", () => {
     expect(await judgePolicy(outcomes, stricter)).toMatchObject({ isConclusive: true, estimate: { mean: -1 }, effectiveSampleSize: 2 });
   });
 
+  it("until the caller aborts", async () => {
+    const outcomes = simulate(5, seededRandom(5));
+    await expect(judgePolicy(outcomes, stricter, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "aborted" });
+  });
+
   it("from a stream of stored outcomes", async () => {
     const outcomes = simulate(50, seededRandom(5));
     async function* stream() {
