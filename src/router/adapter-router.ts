@@ -18,13 +18,12 @@ import { LiveAdapters } from "./live-adapters.js";
 import { MemoryAdapterRegistry } from "./memory-adapter-registry.js";
 import { routedText } from "./routed-text.js";
 import { DEFAULT_ROUTER_SETTINGS, mergeRouterSettings, type PolicyChange, type RouterSettingsInput } from "./router-settings.js";
-import { featuresBehind, type RankedAdapter } from "./routing-table.js";
+import { evidenceBehind, type RankedAdapter } from "./routing-table.js";
 import { withTimeout } from "./with-timeout.js";
 
 const MAX_CANDIDATES = 5;
 /** Vectors kept, so that a repeated question is not embedded twice. */
 const CACHED_QUESTIONS = 2_000;
-const NO_FEATURES: DecisionEvidence["features"] = new Map();
 
 const Reward = z.number().min(-1).max(1);
 
@@ -400,7 +399,7 @@ export class AdapterRouter {
     if (vector === null) return null;
     const ranked = this.#live.rank(text, vector);
     evidence.embedding = "ranked";
-    evidence.features = featuresBehind(vector);
+    evidence.ranking = evidenceBehind(vector);
     const best = ranked[0];
     if (best === undefined) return null;
     return this.#judge(best, candidatesOf(ranked), evidence);
@@ -441,7 +440,7 @@ export class AdapterRouter {
   }
 
   #newEvidence(hint: string | undefined): DecisionEvidence {
-    return { settings: this.#settings, hint, rules: [], embedding: "not asked", features: NO_FEATURES, exploration: null };
+    return { settings: this.#settings, hint, rules: [], embedding: "not asked", ranking: null, exploration: null };
   }
 
   /** Null where the embedder fails: a chat must not fail because the router's comfort is away. */

@@ -2,7 +2,7 @@ import type { RouterSettings, RoutingDecision } from "../types/routing.js";
 import type { RecordedDecision } from "./decision-log.js";
 import type { DomainVerdict } from "./domain-rules.js";
 import type { ExplorationEvidence } from "./exploration.js";
-import { FEATURE_NAMES } from "./routing-table.js";
+import { FEATURE_NAMES, type RankingEvidence } from "./routing-table.js";
 
 /** What was computed on the way to a decision; remembered, never computed again. */
 export interface DecisionEvidence {
@@ -12,8 +12,7 @@ export interface DecisionEvidence {
   /** Rules of which a keyword was found, heaviest first. */
   rules: readonly DomainVerdict[];
   embedding: "not asked" | "off" | "no text" | "no examples" | "failed" | "ranked";
-  /** Features by adapter id. */
-  features: ReadonlyMap<string, readonly number[]>;
+  ranking: RankingEvidence | null;
   exploration: ExplorationEvidence | null;
 }
 
@@ -57,13 +56,19 @@ export function explainDecision(record: RecordedDecision, evidence: DecisionEvid
     candidates: decision.candidates.map(({ adapterId, score }) => ({
       adapterId,
       probability: score,
-      features: Object.fromEntries((evidence.features.get(adapterId) ?? []).map((value, index) => [FEATURE_NAMES[index]!, value])),
+      features: featuresOf(adapterId, evidence.ranking),
     })),
     thresholds: evidence.settings.thresholds,
     exploration: evidence.exploration,
     reward,
     reasons: [...steps.map(({ reason }) => reason), outcome],
   };
+}
+
+/** Empty right after a flip, when the version before was compared for the one that serves. */
+function featuresOf(adapterId: string, ranking: RankingEvidence | null): Record<string, number> {
+  const found = ranking?.scored.find(({ adapter }) => ranking.adapterIds[adapter] === adapterId);
+  return Object.fromEntries((found?.features ?? []).map((value, index) => [FEATURE_NAMES[index]!, value]));
 }
 
 function stepsOf(decision: RoutingDecision, evidence: DecisionEvidence): ExplainedStep[] {

@@ -112,7 +112,7 @@ export class RoutingTable {
       scored.map(({ features }) => features),
       this.weights,
     );
-    featuresByQuery.set(vector, new Map(scored.map(({ adapter, features }) => [this.adapterIds[adapter]!, features])));
+    evidenceByQuery.set(vector, { adapterIds: this.adapterIds, scored });
     return scored
       .map(({ adapter }, index) => ({ adapterId: this.adapterIds[adapter]!, probability: probabilities[index]! }))
       .sort((left, right) => right.probability - left.probability || (left.adapterId < right.adapterId ? -1 : 1));
@@ -205,11 +205,17 @@ export class RoutingTable {
   }
 }
 
-const featuresByQuery = new WeakMap<QueryVector, ReadonlyMap<string, readonly number[]>>();
+/** What a ranking rests on; the `adapter` of `scored` is a position in `adapterIds`. */
+export interface RankingEvidence {
+  adapterIds: readonly string[];
+  scored: readonly ScoredAdapter[];
+}
 
-/** The features, by adapter id, on which the ranking of this very vector rests; kept as long as the vector is. */
-export function featuresBehind(vector: QueryVector): ReadonlyMap<string, readonly number[]> {
-  return featuresByQuery.get(vector) ?? new Map();
+const evidenceByQuery = new WeakMap<QueryVector, RankingEvidence>();
+
+/** What the ranking of this very vector rests on; kept as long as the vector is. */
+export function evidenceBehind(vector: QueryVector): RankingEvidence | null {
+  return evidenceByQuery.get(vector) ?? null;
 }
 
 /** Below any score. */
