@@ -6,7 +6,7 @@ const floors = [
   { rooms: ["types", "errors.ts", "support"], below: [] },
   { rooms: ["store", "runtime", "embedders"], below: ["types", "errors.ts", "support"] },
   { rooms: ["datasets", "router", "client", "training"], below: ["types", "errors.ts", "support", "store", "runtime", "embedders"] },
-  { rooms: ["pipeline"], below: ["types", "errors.ts", "support", "store"] },
+  { rooms: ["pipeline"], below: ["types", "errors.ts", "support", "store", "embedders"] },
   { rooms: ["testing"], below: ["types", "errors.ts", "support"] },
 ];
 

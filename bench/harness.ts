@@ -28,12 +28,17 @@ export interface Metric {
   lowerIsBetter: boolean;
 }
 
+/** What the command line gives a bench. */
+export interface BenchOptions {
+  /** Folder of the data sets that are not part of the package. */
+  data: string | undefined;
+  /** How often `activation` changes the version in each run. */
+  flips: number;
+}
+
 export interface Bench {
   name: string;
-  /** First one wins the first column. */
-  metrics: Metric[];
-  /** A group may measure something else than the others. */
-  groups: { baseline: Contender; contenders: Contender[]; metrics?: Metric[] }[];
+  groups: { metrics: Metric[]; baseline: Contender; contenders: Contender[] }[];
   close(): Promise<void>;
 }
 
@@ -71,11 +76,11 @@ export async function measure(bench: Bench, rounds: number, onProgress: (text: s
     for (let round = 0; round < rounds; round++) {
       for (const contender of round % 2 === 0 ? all : [...all].reverse()) {
         onProgress(`${bench.name}: round ${round + 1} of ${rounds}, ${contender.name}`);
-        measured.get(contender.name)?.push(await runOnce(contender));
+        measured.get(contender.name)?.push(await runOnce(contender, round));
       }
     }
     const base = measured.get(group.baseline.name) ?? [];
-    for (const metric of group.metrics ?? bench.metrics) {
+    for (const metric of group.metrics) {
       const ratiosOf = (runs: Measurement[]) =>
         runs.map((run, index) => (run[metric.name] as number) / (base[index]?.[metric.name] as number));
       const itself = medianInterval(ratiosOf(measured.get(again.name) ?? []));
@@ -111,10 +116,12 @@ export async function measure(bench: Bench, rounds: number, onProgress: (text: s
   };
 }
 
-async function runOnce(contender: Contender): Promise<Measurement> {
+/** Contenders that draw something draw by `BENCH_ROUND`, so that all of one round draw the same. */
+async function runOnce(contender: Contender, round: number): Promise<Measurement> {
   const [file, ...args] = contender.command;
   const timeout = contender.timeoutMs ?? TIMEOUT_MS;
-  const { stdout } = await execa(file, args, { env: contender.env, stderr: "inherit", preferLocal: true, timeout });
+  const env = { ...contender.env, BENCH_ROUND: `${round}` };
+  const { stdout } = await execa(file, args, { env, stderr: "inherit", preferLocal: true, timeout });
   const last = stdout.trim().split("\n").at(-1) ?? "";
   const measurement = JSON.parse(last) as Measurement;
   for (const [metric, value] of Object.entries(measurement)) {

@@ -1,18 +1,20 @@
 /**
- * npm run bench -- NAME [--rounds N] [--json FILE] [--picture] [--flips N]
+ * npm run bench -- NAME [--rounds N] [--json FILE] [--picture] [--data DIR] [--flips N]
  *
- * NAME: feedback, training, client, activation. Prints a table of medians and ratios; `--json` writes the rows, `--picture` writes
- * docs/benchmarks/NAME.svg; `--flips` is how often activation changes the version in each run (default 100).
+ * NAME: feedback, router, training, client, activation. Prints a table of medians and ratios; `--json` writes the rows, `--picture` writes
+ * docs/benchmarks/NAME.svg; `--data` is the folder of data sets that are not part of the package; `--flips` is how often activation
+ * changes the version in each run (default 100).
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import Table from "cli-table3";
-import { type Bench, measure } from "./harness.ts";
+import { type Bench, type BenchOptions, measure } from "./harness.ts";
 import { picture } from "./picture.ts";
 
-const benches: Record<string, () => Promise<{ open(options: { flips: number }): Promise<Bench> }>> = {
+const benches: Record<string, () => Promise<{ open(options: BenchOptions): Promise<Bench> }>> = {
   feedback: () => import("./feedback/bench.ts"),
+  router: () => import("./router/bench.ts"),
   training: () => import("./training/bench.ts"),
   client: () => import("./client/bench.ts"),
   activation: () => import("./activation/bench.ts"),
@@ -31,11 +33,12 @@ const { values, positionals } = parseArgs({
 const name = positionals[0] ?? "";
 const load = benches[name];
 if (!load || ![values.rounds, values.flips].every((count) => /^[1-9]\d*$/.test(count))) {
-  process.stderr.write(`usage: npm run bench -- ${Object.keys(benches).join("|")} [--rounds N] [--json FILE] [--picture] [--flips N]\n`);
+  const options = "[--rounds N] [--json FILE] [--picture] [--data DIR] [--flips N]";
+  process.stderr.write(`usage: npm run bench -- ${Object.keys(benches).join("|")} ${options}\n`);
   process.exit(2);
 }
 
-const bench = await (await load()).open({ flips: Number(values.flips) });
+const bench = await (await load()).open({ data: values.data, flips: Number(values.flips) });
 try {
   const result = await measure(bench, Number(values.rounds), (text) => process.stderr.write(`${text}\n`));
   const table = new Table({ head: ["metric", "contender", "median", "ratio to baseline", "95 % interval"] });

@@ -5,7 +5,13 @@ import { type EngineKind, ServingClient, type ServingClientOptions } from "./cli
 import { DatasetManager } from "./datasets/index.js";
 import { LexicalEmbedder } from "./embedders/index.js";
 import { ConfigurationError } from "./errors.js";
-import { ContinuousLearningPipeline, GenerationLog, type GenerationLogOptions, type PipelineOptions } from "./pipeline/index.js";
+import {
+  ContinuousLearningPipeline,
+  ExplorationOutcomes,
+  GenerationLog,
+  type GenerationLogOptions,
+  type PipelineOptions,
+} from "./pipeline/index.js";
 import { AdapterRouter, type RouterSettingsInput, SqlAdapterRegistry } from "./router/index.js";
 import { LocalRuntime, RemoteRuntime, type RuntimeEnvironment, tinyBaseModel } from "./runtime/index.js";
 import { openStore, type Store } from "./store/index.js";
@@ -113,7 +119,13 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
     if ("close" in runtime) closers.unshift((options) => runtime.close(options));
 
     const registry = new SqlAdapterRegistry({ store });
-    const router = new AdapterRouter({ registry, embedder, settings: options.router, logger });
+    const router = new AdapterRouter({
+      registry,
+      embedder,
+      outcomes: new ExplorationOutcomes({ store }),
+      settings: options.router,
+      logger,
+    });
     closers.unshift(() => router.close());
     const datasets = new DatasetManager({ store, embedder, references: datasetReferences(store), logger });
     const generations = new GenerationLog({ store, logger, ...options.generations });

@@ -5,6 +5,7 @@ export * from "./datasets/index.js";
 export { type CachedEmbedderOptions, cached } from "./embedders/cached-embedder.js";
 export { LexicalEmbedder, type LexicalEmbedderOptions } from "./embedders/lexical-embedder.js";
 export { OpenAiCompatibleEmbedder, type OpenAiCompatibleEmbedderOptions } from "./embedders/openai-compatible-embedder.js";
+export { RuntimeEmbedder, type RuntimeEmbedderOptions } from "./embedders/runtime-embedder.js";
 export * from "./errors.js";
 export * from "./pipeline/index.js";
 export * from "./router/index.js";

@@ -23,15 +23,15 @@ export async function open(): Promise<Bench> {
     env: { BENCH_SERVER: url },
   });
   const cpu = (name: string) => ({ name, unit: "ms CPU", lowerIsBetter: true });
+  const metrics = [
+    ...["tokensCpuMs", "coalescedCpuMs", "splitCpuMs", "refusedCpuMs", "closedCpuMs"].map(cpu),
+    { name: "heldRssKb", unit: "kB", lowerIsBetter: true },
+    { name: "heldHeapKb", unit: "kB", lowerIsBetter: true },
+    { name: "abortMs", unit: "ms", lowerIsBetter: true },
+  ];
   return {
     name: "client",
-    metrics: [
-      ...["tokensCpuMs", "coalescedCpuMs", "splitCpuMs", "refusedCpuMs", "closedCpuMs"].map(cpu),
-      { name: "heldRssKb", unit: "kB", lowerIsBetter: true },
-      { name: "heldHeapKb", unit: "kB", lowerIsBetter: true },
-      { name: "abortMs", unit: "ms", lowerIsBetter: true },
-    ],
-    groups: [{ baseline: contender("undici"), contenders: ["fetch", "openai", "ai", "clara"].map(contender) }],
+    groups: [{ metrics, baseline: contender("undici"), contenders: ["fetch", "openai", "ai", "clara"].map(contender) }],
     close: async () => {
       server.kill();
       await server;

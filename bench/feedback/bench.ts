@@ -19,21 +19,22 @@ const contender = (name: string, database: string): Contender => ({
   env: { BENCH_DATABASE: database },
 });
 
+const metrics = [
+  { name: "cpuMicroseconds", unit: "µs/op", lowerIsBetter: true },
+  { name: "p50Ms", unit: "ms", lowerIsBetter: true },
+  { name: "p99Ms", unit: "ms", lowerIsBetter: true },
+  { name: "perSecond", unit: "/s", lowerIsBetter: false },
+];
+
 export async function open(): Promise<Bench> {
   const folder = await mkdtemp(join(tmpdir(), "clara-bench-"));
   const url = await startServer(folder, process.pid, "pgvector");
   if (url === null) throw new Error("PostgreSQL did not start");
   return {
     name: "feedback",
-    metrics: [
-      { name: "cpuMicroseconds", unit: "µs/op", lowerIsBetter: true },
-      { name: "p50Ms", unit: "ms", lowerIsBetter: true },
-      { name: "p99Ms", unit: "ms", lowerIsBetter: true },
-      { name: "perSecond", unit: "/s", lowerIsBetter: false },
-    ],
     groups: [
-      { baseline: contender("insert", url), contenders: [contender("pg-boss", url), contender("clara", url)] },
-      { baseline: contender("insert", "embedded"), contenders: [contender("clara", "embedded")] },
+      { metrics, baseline: contender("insert", url), contenders: [contender("pg-boss", url), contender("clara", url)] },
+      { metrics, baseline: contender("insert", "embedded"), contenders: [contender("clara", "embedded")] },
     ],
     close: async () => {
       await stopServers(folder);

@@ -19,8 +19,13 @@ const contender = (name: string): Contender => ({
 export async function open(): Promise<Bench> {
   return {
     name: "training",
-    metrics: [{ name: "seconds", unit: "s", lowerIsBetter: true }],
-    groups: [{ baseline: contender("trainer alone"), contenders: [contender("clara")] }],
+    groups: [
+      {
+        metrics: [{ name: "seconds", unit: "s", lowerIsBetter: true }],
+        baseline: contender("trainer alone"),
+        contenders: [contender("clara")],
+      },
+    ],
     close: async () => {},
   };
 }

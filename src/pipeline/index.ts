@@ -5,6 +5,7 @@ export type { CycleFilter } from "./cycle-store.js";
 export type { ErasureReport } from "./erasure.js";
 export type { CycleEvaluator, EvaluatorInput } from "./evaluator.js";
 export type { PipelineEvents } from "./events.js";
+export { ExplorationOutcomes } from "./exploration-outcomes.js";
 export type { ImportOptions, ImportProgress, ImportResult } from "./feedback-import.js";
 export { FIREWALL_DEFAULTS, type FirewallOptions, type GoldPair } from "./firewall/firewall-options.js";
 export type { PersonalDataKind, PersonalDataOptions } from "./firewall/personal-data.js";

@@ -2,21 +2,21 @@ import { foldText } from "../embedders/index.js";
 import { seededRandom } from "../support/seeded-random.js";
 import type { Adapter } from "../types/adapter.js";
 import type { Background, EmbedTexts } from "./background.js";
-import { type ContentWord, contentWordsOf } from "./content-words.js";
+import { type Question, readQuestion } from "./question.js";
 import { type Clusters, sphericalKMeans } from "./spherical-k-means.js";
 import { centred, dot, normalised, sumOf } from "./unit-vectors.js";
 
 /** What the router knows of one adapter's questions; made once, since adapters are immutable. */
 export interface AdapterProfile {
   id: string;
-  /** Content words of every distinct example. */
-  words: ContentWord[][];
+  /** Every distinct example, taken apart. */
+  questions: Question[];
   /** Direction of all examples together. */
   mean: Float32Array;
   /** Length of the sum behind `mean`. */
   meanNorm: number;
   clusters: Clusters;
-  /** Examples kept as they are: `exemplars[i]` is the vector of `words[i]`, and `clusters.assignment[i]` its group. */
+  /** Examples kept as they are: `exemplars[i]` is the vector of `questions[i]`, and `clusters.assignment[i]` its group. */
   exemplars: Float32Array[];
 }
 
@@ -43,7 +43,7 @@ export async function profileAdapter(
   const groups = Math.max(1, Math.min(MAX_CLUSTERS, Math.round(Math.sqrt(vectors.length / 2))));
   return {
     id: adapter.id,
-    words: examples.map(contentWordsOf),
+    questions: examples.map(readQuestion),
     mean: normalised(sum),
     meanNorm: Math.sqrt(dot(sum, sum)),
     clusters: sphericalKMeans(vectors, groups),

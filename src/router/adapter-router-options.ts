@@ -2,13 +2,14 @@ import type { CallOptions, Embedder, Logger } from "../types/common.js";
 import type { RouterSettings, RoutingStrategy } from "../types/routing.js";
 import type { AdapterRegistry } from "./adapter-registry.js";
 import type { OutcomeCounts } from "./decision-log.js";
+import type { OutcomeSource } from "./exploration.js";
 import type { RouterSettingsInput } from "./router-settings.js";
 
 /** Options of `AdapterRouter`. */
 export interface AdapterRouterOptions {
   /** Where adapters live. Default: in memory. */
   registry?: AdapterRegistry;
-  /** Turns questions into vectors. Default: `LexicalEmbedder`, which needs nothing. Wrap a remote one in `cached`. */
+  /** Turns questions into vectors. Default: `LexicalEmbedder`, which needs nothing. The last 2,000 vectors are remembered. */
   embedder?: Embedder;
   /** What differs from `DEFAULT_ROUTER_SETTINGS`. */
   settings?: RouterSettingsInput;
@@ -22,6 +23,11 @@ export interface AdapterRouterOptions {
    * database does not tell of them; in milliseconds, 0: only at `refresh()`, own changes and such news. Default 5,000.
    */
   refreshIntervalMs?: number;
+  /**
+   * Where outcomes outlive the process, for exploration: read at each refresh of the router, and they replace what it counted itself.
+   * Default: exploration learns from this process's `recordOutcome` alone.
+   */
+  outcomes?: OutcomeSource;
   /** Seed of the exploration's chances. Default: random. */
   explorationSeed?: number;
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
-import { LexicalEmbedder } from "../embedders/index.js";
+import { cached, LexicalEmbedder } from "../embedders/index.js";
 import { AbortedError, ConfigurationError, ValidationError } from "../errors.js";
 import { seededRandom } from "../support/seeded-random.js";
 import type { Adapter, AdapterIdentity, AdapterInput } from "../types/adapter.js";
@@ -22,16 +22,20 @@ import { armOf } from "./canary-arm.js";
 import { type AdapterComparison, compareAdapters } from "./compare-adapters.js";
 import { DecisionLog, type RecordedDecision } from "./decision-log.js";
 import { DomainRules } from "./domain-rules.js";
+import { type DecisionEvidence, explainDecision, type RoutingExplanation } from "./explain-decision.js";
+import { Exploration } from "./exploration.js";
+import { judgePolicy, type LoggedOutcome, type PolicyJudgement } from "./judge-policy.js";
 import { LiveAdapters } from "./live-adapters.js";
 import { MemoryAdapterRegistry } from "./memory-adapter-registry.js";
 import { Revocations } from "./revocations.js";
 import { routedText } from "./routed-text.js";
-import { DEFAULT_ROUTER_SETTINGS, mergeRouterSettings, type RouterSettingsInput } from "./router-settings.js";
-import type { RankedAdapter } from "./routing-table.js";
+import { DEFAULT_ROUTER_SETTINGS, mergeRouterSettings, type PolicyChange, type RouterSettingsInput } from "./router-settings.js";
+import { evidenceBehind, type RankedAdapter } from "./routing-table.js";
+import { withTimeout } from "./with-timeout.js";
 
-/** No action in the exploration's band is ever impossible, or its outcome could not be judged. */
-const MIN_PROPENSITY = 0.05;
 const MAX_CANDIDATES = 5;
+/** Vectors kept, so that a repeated question is not embedded twice. */
+const CACHED_QUESTIONS = 2_000;
 
 const Reward = z.number().min(-1).max(1);
 
@@ -70,15 +74,17 @@ export class AdapterRouter {
   #rules: DomainRules;
   #embedError: string | null = null;
   #unwatch: (() => void) | undefined;
+  readonly #exploration: Exploration;
 
   constructor(options: AdapterRouterOptions = {}) {
     this.#registry = options.registry ?? new MemoryAdapterRegistry();
-    this.#embedder = options.embedder ?? new LexicalEmbedder();
+    this.#embedder = cached(options.embedder ?? new LexicalEmbedder(), { maxEntries: CACHED_QUESTIONS });
     this.#logger = options.logger;
     this.#settings = mergeRouterSettings(DEFAULT_ROUTER_SETTINGS, options.settings ?? {}, "configuration");
     this.#rules = new DomainRules(this.#settings.rules);
     this.#live = new LiveAdapters(this.#registry, this.#embedder, options.logger);
     this.#revocations = new Revocations(this.#registry);
+    this.#exploration = new Exploration(options.outcomes, options.logger);
     this.#log = new DecisionLog(wholeNumber("maxDecisions", options.maxDecisions ?? 10_000, 1));
     this.#embedTimeoutMs = wholeNumber("embedTimeoutMs", options.embedTimeoutMs ?? 2_000, 1);
     this.#refreshIntervalMs = wholeNumber("refreshIntervalMs", options.refreshIntervalMs ?? 5_000, 0);
@@ -96,11 +102,13 @@ export class AdapterRouter {
   async route(textOrMessages: string | readonly ConversationTurn[], options: RouteOptions = {}): Promise<RoutingDecision> {
     throwIfAborted(options.signal);
     const text = routedText(textOrMessages);
-    if (options.pinned !== undefined) return this.#decide({ adapterId: options.pinned, strategy: "pinned", confidence: 1 });
+    const evidence = this.#newEvidence(options.domain);
+    if (options.pinned !== undefined) return this.#decide({ adapterId: options.pinned, strategy: "pinned", confidence: 1 }, evidence);
     if (!this.#live.isLoaded) await this.refresh({ signal: options.signal });
     else this.#refreshIfOld();
-    const choice = this.#byDomain(text, options.domain) ?? (await this.#byEmbedding(text, options)) ?? this.#byDefault(0);
-    return this.#decide(this.#withCanary(choice, options.subjectId));
+    const choice =
+      this.#byDomain(text, options.domain, evidence) ?? (await this.#byEmbedding(text, options, evidence)) ?? this.#byDefault(0);
+    return this.#decide(this.#withCanary(choice, options.subjectId), evidence);
   }
 
   /**
@@ -255,8 +263,7 @@ export class AdapterRouter {
    */
   async revokedReason(id: string, { signal }: CallOptions = {}): Promise<string | null> {
     throwIfAborted(signal);
-    const reason = this.#revocations.of(id);
-    return signal === undefined ? reason : raceAbort(reason, signal);
+    return this.#revocations.of(id);
   }
 
   /**
@@ -315,8 +322,8 @@ export class AdapterRouter {
   }
 
   /**
-   * Re-reads the registry and rebuilds what changed; routing goes on meanwhile with what it has. An embedder that fails does not
-   * fail it: domain rules and hints work without, and `status()` tells.
+   * Re-reads the registry and the outcomes, and rebuilds what changed; routing goes on meanwhile with what it has. An embedder that
+   * fails does not fail it: domain rules and hints work without, and `status()` tells.
    * @example
    * ```ts
    * await clara.router.refresh();
@@ -326,7 +333,7 @@ export class AdapterRouter {
     throwIfAborted(signal);
     this.#watch();
     this.#revocations.forget();
-    await this.#live.refresh(this.#settings);
+    await Promise.all([this.#live.refresh(this.#settings), this.#exploration.refresh()]);
     throwIfAborted(signal);
   }
 
@@ -368,8 +375,8 @@ export class AdapterRouter {
   }
 
   /**
-   * Tells how an answer turned out, -1..1; a second call for the same decision replaces the first. Rejects with `NotFoundError`
-   * `decision_not_found`.
+   * Tells how an answer turned out, -1..1; a second call for the same decision replaces the first. Exploration learns from the
+   * decisions that it made. Rejects with `NotFoundError` `decision_not_found`.
    * @example
    * ```ts
    * if (reply.routing) await clara.router.recordOutcome(reply.routing.id, 1);
@@ -379,7 +386,11 @@ export class AdapterRouter {
     throwIfAborted(signal);
     const checked = Reward.safeParse(reward);
     if (!checked.success) throw new ValidationError("input_invalid", `The reward of decision ${decisionId} must be a number from -1 to 1.`);
-    this.#log.reward(decisionId, checked.data);
+    const before = this.#log.reward(decisionId, checked.data);
+    const { decision } = this.#log.get(decisionId);
+    if (decision.propensity === 1) return;
+    if (before !== null) this.#exploration.learn(decision.adapterId, before, -1);
+    this.#exploration.learn(decision.adapterId, checked.data);
   }
 
   /**
@@ -395,6 +406,37 @@ export class AdapterRouter {
   }
 
   /**
+   * Why a remembered decision was made: what was tried in which order, the keywords found, the candidates with their features, and
+   * what exploration believed; throws `NotFoundError` `decision_not_found`.
+   * @example
+   * ```ts
+   * const { id } = await clara.router.route("Genehmigung für Photovoltaik?");
+   * const text = clara.router.explain(id).reasons.join("\n");
+   * ```
+   */
+  explain(decisionId: string): RoutingExplanation {
+    return structuredClone(explainDecision(this.#log.get(decisionId), this.#log.evidence(decisionId)));
+  }
+
+  /**
+   * Judges a change of thresholds, `uncertain` or exploration before it is made, by outcomes of decisions: what would the mean reward
+   * have been? By default of those that this process remembers; give `logged` for others, such as stored generations with their
+   * ratings. A judgement is only as fair as the outcomes are: rated answers may not be like the rest. Rejects with
+   * `ValidationError` `input_invalid` naming the field.
+   * @example
+   * ```ts
+   * const { logged, estimate, isConclusive } = await clara.router.judgePolicy({ thresholds: { confLow: 0.7 } });
+   * ```
+   */
+  async judgePolicy(
+    change: PolicyChange,
+    logged?: Iterable<LoggedOutcome> | AsyncIterable<LoggedOutcome>,
+    options: CallOptions = {},
+  ): Promise<PolicyJudgement> {
+    return judgePolicy(logged ?? this.#log.rewarded(), mergeRouterSettings(this.#settings, change), options);
+  }
+
+  /**
    * Stops re-reading the registry and waits for a rebuild under way.
    * @example
    * ```ts
@@ -403,16 +445,18 @@ export class AdapterRouter {
    */
   async close(): Promise<void> {
     this.#unwatch?.();
-    await this.#live.close();
+    await Promise.all([this.#live.close(), this.#exploration.close()]);
   }
 
-  #byDomain(text: string, hint: string | undefined): Choice | null {
+  #byDomain(text: string, hint: string | undefined, evidence: DecisionEvidence): Choice | null {
     if (hint !== undefined) {
       const adapter = this.#live.contender(hint);
       if (adapter === null) return { ...this.#byDefault(0), domain: hint };
       return { adapterId: adapter.id, strategy: "domain", confidence: 1, domain: hint, candidates: [{ adapterId: adapter.id, score: 1 }] };
     }
-    for (const { domain } of this.#rules.match(text, this.#settings.thresholds.hardDomain)) {
+    evidence.rules = this.#rules.match(text);
+    for (const { domain, weight } of evidence.rules) {
+      if (weight < evidence.settings.thresholds.hardDomain) break;
       const adapter = this.#live.contender(domain);
       if (adapter === null) continue;
       return { adapterId: adapter.id, strategy: "domain", confidence: 1, domain, candidates: [{ adapterId: adapter.id, score: 1 }] };
@@ -420,27 +464,38 @@ export class AdapterRouter {
     return null;
   }
 
-  async #byEmbedding(text: string, { signal }: RouteOptions): Promise<Choice | null> {
-    if (!this.#settings.enableEmbeddings || text.trim() === "" || !this.#live.hasTable) return null;
+  async #byEmbedding(text: string, { signal }: RouteOptions, evidence: DecisionEvidence): Promise<Choice | null> {
+    evidence.embedding = this.#whyNotEmbedded(text) ?? "failed";
+    if (evidence.embedding !== "failed") return null;
     const vector = await this.#embed(text, signal);
-    const ranked = vector === null ? [] : this.#live.rank(text, vector);
+    if (vector === null) return null;
+    const ranked = this.#live.rank(text, vector);
+    evidence.embedding = "ranked";
+    evidence.ranking = evidenceBehind(vector);
     const best = ranked[0];
     if (best === undefined) return null;
-    return this.#judge(best, candidatesOf(ranked));
+    return this.#judge(best, candidatesOf(ranked), evidence);
+  }
+
+  #whyNotEmbedded(text: string): DecisionEvidence["embedding"] | null {
+    if (!this.#settings.enableEmbeddings) return "off";
+    if (text.trim() === "") return "no text";
+    return this.#live.hasTable ? null : "no examples";
   }
 
   /** Turns the best adapter's probability into a choice by the thresholds. */
-  #judge(best: RankedAdapter, candidates: RoutingDecision["candidates"]): Choice {
-    const { thresholds, enableExploration, uncertain } = this.#settings;
+  #judge(best: RankedAdapter, candidates: RoutingDecision["candidates"], evidence: DecisionEvidence): Choice {
+    const { thresholds, enableExploration, uncertain } = evidence.settings;
     const confidence = Math.min(1, Math.max(0, best.probability));
     const candidate = { adapterId: best.adapterId, confidence, candidates, domain: this.#live.domainOf(best.adapterId) };
     if (confidence >= thresholds.confHigh) return { ...candidate, strategy: "embedding" };
     if (confidence < thresholds.confLow) return this.#byDefault(confidence, candidates);
-    if (!enableExploration) {
-      return uncertain === "candidate" ? { ...candidate, strategy: "embedding" } : this.#byDefault(confidence, candidates);
+    const isDefault = best.adapterId === this.#live.defaultAdapterId;
+    if (!enableExploration || isDefault) {
+      return isDefault || uncertain === "candidate" ? { ...candidate, strategy: "embedding" } : this.#byDefault(confidence, candidates);
     }
-    const share = (confidence - thresholds.confLow) / (thresholds.confHigh - thresholds.confLow);
-    const propensity = Math.min(1 - MIN_PROPENSITY, Math.max(MIN_PROPENSITY, share));
+    evidence.exploration = this.#exploration.weigh(best.adapterId, this.#live.defaultAdapterId, confidence);
+    const propensity = evidence.exploration.candidatePropensity;
     if (this.#random() < propensity) return { ...candidate, strategy: "explore", propensity };
     return { ...this.#byDefault(confidence, candidates), propensity: 1 - propensity };
   }
@@ -451,8 +506,7 @@ export class AdapterRouter {
     if (canary === undefined || choice.adapterId !== (canary.incumbentId ?? canary.adapterId)) return choice;
     const arm = armOf(canary, subjectId, this.#random);
     const adapterId = arm === "canary" ? canary.adapterId : (canary.incumbentId ?? this.#live.defaultAdapterId);
-    const chance = arm === "canary" ? canary.share : 1 - canary.share;
-    return { ...choice, adapterId, canary: { id: canary.id, arm }, propensity: (choice.propensity ?? 1) * chance };
+    return { ...choice, adapterId, canary: { id: canary.id, arm } };
   }
 
   /** Hears of other processes' changes where the registry tells of them. */
@@ -469,21 +523,21 @@ export class AdapterRouter {
     return { adapterId: this.#live.defaultAdapterId, strategy: "default", confidence, candidates };
   }
 
-  #decide({ propensity = 1, candidates = [], ...choice }: Choice): RoutingDecision {
+  #decide({ propensity = 1, candidates = [], ...choice }: Choice, evidence: DecisionEvidence): RoutingDecision {
     this.#idCounter++;
-    const decision: RoutingDecision = { id: this.#idPrefix + this.#idCounter.toString(36), ...choice, candidates };
-    this.#log.add(decision, propensity);
+    const decision: RoutingDecision = { id: this.#idPrefix + this.#idCounter.toString(36), ...choice, candidates, propensity };
+    this.#log.add(decision, evidence);
     return decision;
   }
 
+  #newEvidence(hint: string | undefined): DecisionEvidence {
+    return { settings: this.#settings, hint, rules: [], embedding: "not asked", ranking: null, exploration: null };
+  }
+
   /** Null where the embedder fails: a chat must not fail because the router's comfort is away. */
-  async #embed(text: string, signal?: AbortSignal): Promise<ArrayLike<number> | null> {
-    const timeout = AbortSignal.timeout(this.#embedTimeoutMs);
+  async #embed(text: string, signal?: AbortSignal): Promise<number[] | null> {
     try {
-      const [vector] = await raceAbort(
-        this.#embedder.embed([text], { signal: signal ? AbortSignal.any([signal, timeout]) : timeout }),
-        timeout,
-      );
+      const [vector] = await withTimeout(this.#embedTimeoutMs, signal, (inner) => this.#embedder.embed([text], { signal: inner }));
       this.#embedError = null;
       return vector ?? null;
     } catch (error) {
@@ -509,6 +563,8 @@ export class AdapterRouter {
   #refreshIfOld(): void {
     if (this.#refreshIntervalMs === 0 || this.#live.ageMs() < this.#refreshIntervalMs) return;
     this.#live.refreshInBackground(this.#settings);
+    // It reports its failures itself, and routing does not wait for it.
+    void this.#exploration.refresh();
   }
 }
 
@@ -523,12 +579,4 @@ function wholeNumber(name: string, value: number, least: number): number {
 
 function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new AbortedError("Routing was aborted.", { cause: signal.reason });
-}
-
-/** An embedder that does not listen to its signal still must not hold a request up. */
-function raceAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-    work.then(resolve, reject);
-  });
 }

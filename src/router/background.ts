@@ -1,5 +1,5 @@
 import { BACKGROUND_QUESTIONS } from "./background-questions.js";
-import { type ContentWord, contentWordsOf } from "./content-words.js";
+import { type Question, readQuestion } from "./question.js";
 import { centred, normalised, sumOf } from "./unit-vectors.js";
 
 /** The general questions as the embedder sees them: what every text shares, and examples of "no adapter's business". */
@@ -8,7 +8,7 @@ export interface Background {
   mean: Float32Array;
   /** The questions' own vectors, centred. */
   vectors: Float32Array[];
-  words: ContentWord[][];
+  questions: Question[];
 }
 
 /** Turns texts into vectors, one each. */
@@ -18,5 +18,5 @@ export type EmbedTexts = (texts: readonly string[]) => Promise<number[][]>;
 export async function prepareBackground(embed: EmbedTexts): Promise<Background> {
   const vectors = (await embed(BACKGROUND_QUESTIONS)).map(normalised);
   const mean = Float32Array.from(sumOf(vectors, vectors[0]!.length), (value) => value / vectors.length);
-  return { mean, vectors: vectors.map((vector) => centred(vector, mean)), words: BACKGROUND_QUESTIONS.map(contentWordsOf) };
+  return { mean, vectors: vectors.map((vector) => centred(vector, mean)), questions: BACKGROUND_QUESTIONS.map(readQuestion) };
 }

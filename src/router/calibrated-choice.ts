@@ -21,7 +21,8 @@ export function choiceProbabilities(features: readonly (readonly number[])[], we
   return exponentials.map((value) => value / total);
 }
 
-function utilityOf(values: readonly number[], weights: readonly number[]): number {
+/** Utility of one candidate. */
+export function utilityOf(values: readonly number[], weights: readonly number[]): number {
   let utility = 0;
   for (let index = 0; index < weights.length; index++) utility += values[index]! * weights[index]!;
   return utility;

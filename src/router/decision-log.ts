@@ -1,5 +1,6 @@
 import { NotFoundError } from "../errors.js";
 import type { RoutingDecision, RoutingStrategy } from "../types/routing.js";
+import type { DecisionEvidence } from "./explain-decision.js";
 
 /** A decision and what judging it later needs. */
 export interface RecordedDecision {
@@ -24,7 +25,7 @@ export const BASE_OUTCOMES = "base";
 
 /** The last decisions and their outcomes; bounded, oldest first out. */
 export class DecisionLog {
-  readonly #decisions = new Map<string, RecordedDecision>();
+  readonly #decisions = new Map<string, { record: RecordedDecision; evidence: DecisionEvidence }>();
   readonly #outcomes = new Map<string, { count: number; sum: number; positive: number; negative: number }>();
   readonly #strategies = new Map<RoutingStrategy, number>();
   readonly #capacity: number;
@@ -33,15 +34,29 @@ export class DecisionLog {
     this.#capacity = capacity;
   }
 
-  add(decision: RoutingDecision, propensity: number): void {
+  add(decision: RoutingDecision, evidence: DecisionEvidence): void {
     this.#strategies.set(decision.strategy, (this.#strategies.get(decision.strategy) ?? 0) + 1);
-    this.#decisions.set(decision.id, { decision, propensity, decidedAt: new Date(), reward: null });
+    const record = { decision, propensity: decision.propensity, decidedAt: new Date(), reward: null };
+    this.#decisions.set(decision.id, { record, evidence });
     if (this.#decisions.size > this.#capacity) this.#decisions.delete(this.#decisions.keys().next().value!);
   }
 
   get(id: string): RecordedDecision {
-    const record = this.#decisions.get(id);
-    if (record !== undefined) return record;
+    return this.#get(id).record;
+  }
+
+  evidence(id: string): DecisionEvidence {
+    return this.#get(id).evidence;
+  }
+
+  /** Remembered decisions that have a reward, oldest first. */
+  *rewarded(): Generator<RecordedDecision & { reward: number }> {
+    for (const { record } of this.#decisions.values()) if (record.reward !== null) yield { ...record, reward: record.reward };
+  }
+
+  #get(id: string): { record: RecordedDecision; evidence: DecisionEvidence } {
+    const entry = this.#decisions.get(id);
+    if (entry !== undefined) return entry;
     throw new NotFoundError(
       "decision_not_found",
       `No routing decision ${id} is known to this process; it remembers the last ${this.#capacity}.`,
@@ -49,15 +64,17 @@ export class DecisionLog {
     );
   }
 
-  /** A second reward for the same decision replaces the first. */
-  reward(id: string, reward: number): void {
+  /** A second reward for the same decision replaces the first, which is answered. */
+  reward(id: string, reward: number): number | null {
     const record = this.get(id);
+    const before = record.reward;
     const key = record.decision.adapterId ?? BASE_OUTCOMES;
     const counts = this.#outcomes.get(key) ?? { count: 0, sum: 0, positive: 0, negative: 0 };
-    if (record.reward !== null) count(counts, record.reward, -1);
+    if (before !== null) count(counts, before, -1);
     count(counts, reward, 1);
     this.#outcomes.set(key, counts);
     record.reward = reward;
+    return before;
   }
 
   countsByStrategy(): Record<RoutingStrategy, number> {

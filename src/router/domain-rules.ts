@@ -1,6 +1,5 @@
-import { foldText, wordsOf } from "../embedders/index.js";
+import { foldText, stemOf, wordsOf } from "../embedders/index.js";
 import type { RouterSettings } from "../types/routing.js";
-import { stemOf } from "./content-words.js";
 
 /** The text of one decision, as the rules look at it. */
 interface RuleText {
@@ -12,14 +11,15 @@ interface RuleText {
 interface CompiledRule {
   domain: string;
   weight: number;
-  keywords: ((text: RuleText) => boolean)[];
+  keywords: { keyword: string; isFound: (text: RuleText) => boolean }[];
 }
 
-/** The domain that the rules give a text, if their weights suffice. */
+/** What the rules of one domain find in a text. */
 export interface DomainVerdict {
   domain: string;
   /** Sum of the weights of the keywords found. */
   weight: number;
+  keywords: string[];
 }
 
 /** Domain rules, compiled once. */
@@ -27,23 +27,28 @@ export class DomainRules {
   readonly #rules: CompiledRule[];
 
   constructor(rules: RouterSettings["rules"]) {
-    this.#rules = rules.map(({ domain, keywords = [], weight = 1 }) => ({ domain, weight, keywords: keywords.map(compileKeyword) }));
+    this.#rules = rules.map(({ domain, keywords = [], weight = 1 }) => ({
+      domain,
+      weight,
+      keywords: keywords.map((keyword) => ({ keyword, isFound: compileKeyword(keyword) })),
+    }));
   }
 
-  /** Domains whose keywords add up to `hardDomain`, heaviest first. */
-  match(text: string, hardDomain: number): DomainVerdict[] {
+  /** Domains of which a keyword is found, heaviest first. */
+  match(text: string): DomainVerdict[] {
     if (this.#rules.length === 0) return [];
     const words = wordsOf(text);
     const ruleText = { folded: foldText(text), words, stems: words.map(stemOf) };
-    const weights = new Map<string, number>();
+    const verdicts = new Map<string, DomainVerdict>();
     for (const { domain, weight, keywords } of this.#rules) {
-      const found = keywords.filter((isFound) => isFound(ruleText)).length;
-      if (found > 0) weights.set(domain, (weights.get(domain) ?? 0) + found * weight);
+      const found = keywords.filter(({ isFound }) => isFound(ruleText)).map(({ keyword }) => keyword);
+      if (found.length === 0) continue;
+      const verdict = verdicts.get(domain) ?? { domain, weight: 0, keywords: [] };
+      verdict.weight += found.length * weight;
+      verdict.keywords.push(...found);
+      verdicts.set(domain, verdict);
     }
-    return [...weights]
-      .map(([domain, weight]) => ({ domain, weight }))
-      .filter(({ weight }) => weight >= hardDomain)
-      .sort((left, right) => right.weight - left.weight || (left.domain < right.domain ? -1 : 1));
+    return [...verdicts.values()].sort((left, right) => right.weight - left.weight || (left.domain < right.domain ? -1 : 1));
   }
 }
 

@@ -1,4 +1,4 @@
-import type { ContentWord } from "./content-words.js";
+import type { ContentWord } from "../embedders/index.js";
 
 /** How each adapter's vocabulary meets a query; the index is the adapter's. */
 export interface LexicalMatch {
@@ -36,11 +36,11 @@ function gramsOf(stem: string): string[] {
 export class Lexicon {
   readonly #words = new Map<string, Posting>();
   readonly #grams = new Map<string, Posting>();
-  readonly #examples: readonly (readonly ContentWord[][])[];
+  readonly #examples: readonly (readonly (readonly ContentWord[])[])[];
   readonly #match: LexicalMatch;
 
   /** One list of examples an adapter, each as its content words. */
-  constructor(examplesByAdapter: readonly (readonly ContentWord[][])[]) {
+  constructor(examplesByAdapter: readonly (readonly (readonly ContentWord[])[])[]) {
     this.#examples = examplesByAdapter;
     for (const [adapter, examples] of examplesByAdapter.entries()) {
       for (const words of examples) {

@@ -9,6 +9,11 @@ export type RouterSettingsInput = Partial<Omit<RouterSettings, "thresholds" | "r
   rules?: DomainRule[];
 };
 
+/** A change that can be judged by logged decisions: what the router does with its confidence. */
+export type PolicyChange = Pick<RouterSettingsInput, "enableExploration" | "uncertain"> & {
+  thresholds?: Partial<Pick<RouterSettings["thresholds"], "confLow" | "confHigh">>;
+};
+
 export const DEFAULT_ROUTER_SETTINGS = {
   defaultAdapter: null,
   enableEmbeddings: true,

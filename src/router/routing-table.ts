@@ -1,18 +1,20 @@
 import { type AdapterProfile, MAX_EXEMPLARS } from "./adapter-profile.js";
 import type { Background } from "./background.js";
 import { choiceProbabilities, type WeightPrior } from "./calibrated-choice.js";
-import { type ContentWord, contentWordsOf } from "./content-words.js";
 import { type HeldOutExample, Lexicon } from "./lexicon.js";
+import { type Question, readQuestion } from "./question.js";
+import { TermOdds } from "./term-odds.js";
 import { VectorBlock } from "./vector-block.js";
 
 /**
  * What the head weighs, in order: 1; likeness to the nearest sub-centroid and to the nearest exemplar (0 = like a general question,
- * 1 = the same text); coverage and specificity of the content words; amount of covered content (0..1).
+ * 1 = the same text); coverage and specificity of the content words; amount of covered content (0..1); log odds of the words and
+ * word pairs.
  */
-export const FEATURE_NAMES = ["bias", "centroid", "exemplar", "coverage", "specificity", "evidence"] as const;
+export const FEATURE_NAMES = ["bias", "centroid", "exemplar", "coverage", "specificity", "evidence", "odds"] as const;
 
 /** Weights before any data, the rounded middle of fits on domains of several kinds; each fit starts from them. */
-export const WEIGHT_PRIOR: WeightPrior = { mean: [-5.3, 3.6, 3.1, 3, 4, 4.6], precision: [1, 1, 1, 1, 1, 1] };
+export const WEIGHT_PRIOR: WeightPrior = { mean: [-5.3, 3.6, 3.1, 3, 4, 4.6, 0.4], precision: [1, 1, 1, 1, 1, 1, 1] };
 
 /** An adapter that may answer a query, and why. */
 export interface ScoredAdapter {
@@ -32,6 +34,9 @@ export interface ScoreOptions {
   exchanged?: number;
 }
 
+/** An embedded text; the object is a ranking's identity. */
+export type QueryVector = ArrayLike<number> & object;
+
 /** Best first. */
 export interface RankedAdapter {
   adapterId: string;
@@ -46,10 +51,10 @@ interface AdapterRows {
 }
 
 /** Adapters up to which every exemplar is compared. */
-const FEW_ADAPTERS = 8;
+const FEW_ADAPTERS = 16;
 const EXEMPLARS_OF_MANY = 24;
 /** Rows compared in the second stage. */
-const ROW_BUDGET_FEW = 192;
+const ROW_BUDGET_FEW = 384;
 const ROW_BUDGET_MANY = 96;
 
 /** All that one embedding decision needs, in memory and immutable; a change of adapters makes a new table. */
@@ -62,6 +67,7 @@ export class RoutingTable {
   /** Expected calibration error of the head, cross-validated; null before calibration. */
   calibrationError: number | null = null;
   readonly #lexicon: Lexicon;
+  readonly #odds: TermOdds;
   readonly #block: VectorBlock;
   readonly #rows: AdapterRows[] = [];
   readonly #rowBudget: number;
@@ -77,7 +83,11 @@ export class RoutingTable {
     this.background = background;
     const isFew = this.profiles.length <= FEW_ADAPTERS;
     this.#rowBudget = isFew ? ROW_BUDGET_FEW : ROW_BUDGET_MANY;
-    this.#lexicon = new Lexicon(this.profiles.map(({ words }) => words));
+    this.#lexicon = new Lexicon(this.profiles.map(({ questions }) => questions.map(({ words }) => words)));
+    this.#odds = new TermOdds(
+      this.profiles.map(({ questions }) => questions),
+      background.questions,
+    );
     const rows: Float32Array[] = this.profiles.map(({ mean }) => mean);
     for (const { clusters, exemplars } of this.profiles) {
       const from = rows.length;
@@ -96,26 +106,30 @@ export class RoutingTable {
   }
 
   /** Ranks the adapters for a query by the probability that they are right; those without a chance are left out. */
-  rank(text: string, vector: ArrayLike<number>): RankedAdapter[] {
-    const scored = this.score(vector, contentWordsOf(text), { mean: this.background.mean });
+  rank(text: string, vector: QueryVector): RankedAdapter[] {
+    const scored = this.score(vector, readQuestion(text), { mean: this.background.mean });
     const probabilities = choiceProbabilities(
       scored.map(({ features }) => features),
       this.weights,
     );
+    evidenceByQuery.set(vector, { adapterIds: this.adapterIds, scored });
     return scored
       .map(({ adapter }, index) => ({ adapterId: this.adapterIds[adapter]!, probability: probabilities[index]! }))
       .sort((left, right) => right.probability - left.probability || (left.adapterId < right.adapterId ? -1 : 1));
   }
 
   /** Features of the adapters that come into question for a query. */
-  score(query: ArrayLike<number>, words: readonly ContentWord[], options: ScoreOptions = {}): ScoredAdapter[] {
+  score(query: ArrayLike<number>, question: Question, options: ScoreOptions = {}): ScoredAdapter[] {
+    const { words } = question;
     const { coverage, specificity } = this.#lexicon.match(words, options.heldOut);
     let total = 0;
     for (const { weight } of words) total += weight;
     // An unrelated word takes its share of the vector's energy, and the cosine falls by the root.
     const kept = Math.sqrt(1 - (options.exchanged ?? 0));
     const scale = this.#block.setQuery(query, options.mean);
-    return this.#preselect(specificity, scale, options).map((adapter) => {
+    const chosen = this.#preselect(specificity, scale, options);
+    const odds = this.#odds.of(chosen, question, options.heldOut);
+    return chosen.map((adapter, position) => {
       const [centroid, exemplar] = this.#similarities(adapter, scale, options.heldOut);
       const matched = coverage[adapter]! * total;
       return {
@@ -127,6 +141,7 @@ export class RoutingTable {
           coverage[adapter]!,
           specificity[adapter]!,
           matched / (matched + 1),
+          odds[position]!,
         ],
       };
     });
@@ -181,13 +196,26 @@ export class RoutingTable {
     let centroids = 0;
     let exemplars = 0;
     for (const [index, vector] of this.background.vectors.entries()) {
-      const scored = this.score(vector, this.background.words[index]!);
+      const scored = this.score(vector, this.background.questions[index]!);
       centroids += Math.max(...scored.map(({ features }) => features[1]!));
       exemplars += Math.max(...scored.map(({ features }) => features[2]!));
     }
     this.#centroidZero = centroids / this.background.vectors.length;
     this.#exemplarZero = exemplars / this.background.vectors.length;
   }
+}
+
+/** What a ranking rests on; the `adapter` of `scored` is a position in `adapterIds`. */
+export interface RankingEvidence {
+  adapterIds: readonly string[];
+  scored: readonly ScoredAdapter[];
+}
+
+const evidenceByQuery = new WeakMap<QueryVector, RankingEvidence>();
+
+/** What the ranking of this very vector rests on; kept as long as the vector is. */
+export function evidenceBehind(vector: QueryVector): RankingEvidence | null {
+  return evidenceByQuery.get(vector) ?? null;
 }
 
 /** Below any score. */

@@ -4,8 +4,10 @@ import {
   fitChoice,
   type LabelledChoice,
   type ScoredPrediction,
+  utilityOf,
+  type WeightPrior,
 } from "./calibrated-choice.js";
-import type { ContentWord } from "./content-words.js";
+import { exchangeOneWord } from "./question.js";
 import { FEATURE_NAMES, type RoutingTable, type ScoredAdapter, WEIGHT_PRIOR } from "./routing-table.js";
 
 /** Examples over all adapters that the head learns from. */
@@ -19,20 +21,23 @@ const MIN_EXAMPLES = 4;
 const NEGATIVE_SHARE = 0.5;
 /** Part of those that are other adapters' questions; the rest are general ones. */
 const FOREIGN_SHARE = 0.25;
-/** A stem that no text holds. */
-const UNKNOWN_STEM = "\u0000";
+const FOLDS = 5;
+/** One free number over hundreds of choices needs little prior. */
+const SCALE_PRIOR: WeightPrior = { mean: [1], precision: [1] };
 const SLICE_MS = 8;
 
 /**
  * Fits the head of a table on what the table itself holds, leave-one-out: each example must find its adapter without itself, also
  * with one of its words exchanged for an unknown one (a paraphrase); the general questions, and each example with its own
- * adapter absent, must find none. Yields to the event loop every few milliseconds.
+ * adapter absent, must find none. A temperature fitted on held-out folds then scales the head. Yields to the event loop every few milliseconds.
  */
 export async function calibrateTable(table: RoutingTable): Promise<void> {
   const choices = await collectChoices(table);
   if (choices.every(({ label }) => label < 0)) return;
-  table.weights = await fitChoice(choices, WEIGHT_PRIOR);
-  table.calibrationError = await crossValidatedError(choices);
+  const weights = await fitChoice(choices, WEIGHT_PRIOR);
+  const { scale, calibrationError } = await heldOutScale(choices);
+  table.weights = weights.map((weight) => weight * scale);
+  table.calibrationError = calibrationError;
 }
 
 async function collectChoices(table: RoutingTable): Promise<LabelledChoice[]> {
@@ -47,15 +52,15 @@ async function collectChoices(table: RoutingTable): Promise<LabelledChoice[]> {
     for (let example = 0; example < count; example++) {
       await pause();
       const vector = profile.exemplars[example]!;
-      const words = profile.words[example]!;
+      const question = profile.questions[example]!;
       const heldOut = { adapter, example };
-      own.push(choiceOf(table.score(vector, words, { heldOut }), adapter));
-      const paraphrase = exchangeOneWord(words, example);
-      if (paraphrase) own.push(choiceOf(table.score(vector, paraphrase.words, { heldOut, exchanged: paraphrase.share }), adapter));
-      if (table.profiles.length > 1) foreign.push(choiceOf(table.score(vector, words, { without: adapter }), -1));
+      own.push(choiceOf(table.score(vector, question, { heldOut }), adapter));
+      const paraphrase = exchangeOneWord(question, example);
+      if (paraphrase) own.push(choiceOf(table.score(vector, paraphrase.question, { heldOut, exchanged: paraphrase.share }), adapter));
+      if (table.profiles.length > 1) foreign.push(choiceOf(table.score(vector, question, { without: adapter }), -1));
     }
   }
-  const general = table.background.vectors.map((vector, index) => choiceOf(table.score(vector, table.background.words[index]!), -1));
+  const general = table.background.vectors.map((vector, index) => choiceOf(table.score(vector, table.background.questions[index]!), -1));
   // An example whose adapter was not even preselected teaches the head nothing.
   const positives = own.filter(({ label }) => label >= 0);
   const negatives = positives.length * NEGATIVE_SHARE;
@@ -75,29 +80,31 @@ function weighted(choices: readonly LabelledChoice[], total: number): LabelledCh
   return choices.map((choice) => ({ ...choice, weight: total / choices.length }));
 }
 
-function exchangeOneWord(words: readonly ContentWord[], seed: number): { words: ContentWord[]; share: number } | null {
-  if (words.length < 2) return null;
-  const exchanged = (seed * 7919) % words.length;
-  const total = words.reduce((sum, { weight }) => sum + weight, 0);
-  return {
-    words: words.map((word, index) => (index === exchanged ? { stem: UNKNOWN_STEM, weight: word.weight } : word)),
-    share: words[exchanged]!.weight / total,
-  };
-}
-
-/** Fits on one half and judges on the other, both ways. */
-async function crossValidatedError(choices: readonly LabelledChoice[]): Promise<number> {
-  const halves = [choices.filter((_, index) => index % 4 < 2), choices.filter((_, index) => index % 4 >= 2)] as const;
-  const predictions: ScoredPrediction[] = [];
-  for (const [judged, fitted] of [halves, [halves[1], halves[0]]]) {
-    const weights = await fitChoice(fitted!, WEIGHT_PRIOR);
-    for (const { features, label, weight } of judged!) {
-      const probabilities = choiceProbabilities(features, weights);
-      const confidence = Math.max(0, ...probabilities);
-      predictions.push({ confidence, isRight: label >= 0 && probabilities[label] === confidence, weight });
+/**
+ * The scale of the utilities that makes held-out choices most likely (a temperature, Guo et al. 2017), fitted on folds that the
+ * weights were not; and the calibration error that is left there. It only softens: users phrase questions more freely than
+ * examples are phrased, so examples that find each other with ease are no reason to be surer of questions.
+ */
+async function heldOutScale(choices: readonly LabelledChoice[]): Promise<{ scale: number; calibrationError: number }> {
+  const heldOut: LabelledChoice[] = [];
+  for (let fold = 0; fold < FOLDS; fold++) {
+    // An example and its paraphrase lie side by side and share a fold.
+    const isJudged = (index: number): boolean => (index >> 1) % FOLDS === fold;
+    const weights = await fitChoice(
+      choices.filter((_, index) => !isJudged(index)),
+      WEIGHT_PRIOR,
+    );
+    for (const choice of choices.filter((_, index) => isJudged(index))) {
+      heldOut.push({ ...choice, features: choice.features.map((values) => [utilityOf(values, weights)]) });
     }
   }
-  return expectedCalibrationError(predictions);
+  const scale = Math.min(1, (await fitChoice(heldOut, SCALE_PRIOR))[0]!);
+  const predictions = heldOut.map(({ features, label, weight }): ScoredPrediction => {
+    const probabilities = choiceProbabilities(features, [scale]);
+    const confidence = Math.max(0, ...probabilities);
+    return { confidence, isRight: label >= 0 && probabilities[label] === confidence, weight };
+  });
+  return { scale, calibrationError: expectedCalibrationError(predictions) };
 }
 
 function timeSlices(): () => Promise<void> {

@@ -68,7 +68,8 @@ const STEP = 16;
 
 /**
  * Rows of 32-bit floats in one flat block, and their dot products with a query: what the router does most. In WebAssembly with
- * SIMD, since V8 does not vectorise: about ten times as fast as the same loop in JavaScript.
+ * SIMD, since V8 does not vectorise: a decision among a hundred adapters takes a quarter of the time that it takes with the same
+ * loop in TypeScript, which misses the goal (docs/benchmarks.md).
  */
 export class VectorBlock {
   readonly dimensions: number;

@@ -9,7 +9,7 @@ const RELISTEN_AFTER_MS = 2_000;
 const MIN_POOL = 3;
 
 /** What may change under everybody's feet. */
-export type Topic = "job" | "adapters";
+export type Topic = "job" | "adapters" | "memory";
 
 type Listener = (subject: string | null) => void;
 

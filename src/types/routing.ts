@@ -12,10 +12,12 @@ export const RoutingDecision = z.object({
   confidence: z.number().min(0).max(1),
   strategy: RoutingStrategy,
   domain: z.string().optional(),
-  /** Where a canary of the domain runs: which of the two answers this user. */
+  /** Where a canary of the domain runs: which of the two answers this user; no part of `propensity`. */
   canary: z.object({ id: z.string(), arm: CanaryArm }).optional(),
   /** Best first. */
   candidates: z.array(z.object({ adapterId: z.string(), score: z.number() })),
+  /** Probability with which the policy chose what it chose, 0..1; 1 where nothing was left to chance. */
+  propensity: z.number().min(0).max(1).default(1),
 });
 export type RoutingDecision = z.infer<typeof RoutingDecision>;
 

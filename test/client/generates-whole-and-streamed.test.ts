@@ -10,6 +10,7 @@ const decision: RoutingDecision = {
   strategy: "embedding",
   domain: "building",
   candidates: [{ adapterId: "building@v2", score: 0.91 }],
+  propensity: 1,
 };
 
 describe("a generation", () => {

@@ -1,8 +1,9 @@
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ServingClient } from "../../src/client/index.js";
+import { RuntimeEmbedder } from "../../src/embedders/index.js";
 import { installRuntime, LocalRuntime, type RuntimeEnvironment, tinyBaseModel } from "../../src/runtime/index.js";
 import { describeEngine } from "./engine-conformance.js";
 import { describeProofs } from "./support/prove-for-real.js";
@@ -73,3 +74,17 @@ it("a runtime that holds one adapter swaps it for the next, proves it, and answe
   }
   expect((await serving.listAdapters()).map(({ id }) => id)).toEqual([first.id]);
 }, 120_000);
+describe("the local runtime's embeddings", () => {
+  it("are unit vectors in the order of the texts, nearer for a like wording", async () => {
+    const embedder = new RuntimeEmbedder({ runtime });
+    const [key, sameKey, sum] = (await embedder.embed(["Which key opens the greenhouse?", "Which key opens the chapel?", "3 plus 4"])) as [
+      number[],
+      number[],
+      number[],
+    ];
+    const cosine = (left: number[], right: number[]): number => left.reduce((total, value, index) => total + value * right[index]!, 0);
+    expect(cosine(key, key)).toBeCloseTo(1, 3);
+    expect(cosine(key, sameKey)).toBeGreaterThan(cosine(key, sum));
+    expect(embedder.dimensions).toBe(key.length);
+  });
+});

@@ -159,6 +159,19 @@ describe("while it serves", () => {
     expect(router.status().embeddings).toMatchObject({ isReady: true, lastError: null });
   });
 
+  it("a repeated question is embedded once", async () => {
+    const lexical = new LexicalEmbedder();
+    const asked: string[] = [];
+    const embed = async (texts: readonly string[]) => {
+      asked.push(...texts);
+      return lexical.embed(texts);
+    };
+    const router = await museumAndHarbour({ embedder: { name: "counting", dimensions: 512, embed } });
+    const decisions = [await router.route(ABOUT_MUSEUM), await router.route(ABOUT_MUSEUM)];
+    expect(decisions[1]!.confidence).toBe(decisions[0]!.confidence);
+    expect(asked.filter((text) => text === ABOUT_MUSEUM)).toHaveLength(1);
+  });
+
   it("an embedder that hangs holds no request up for longer than its time", async () => {
     const lexical = new LexicalEmbedder();
     let hangs = false;

@@ -1,7 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { choiceProbabilities, expectedCalibrationError, fitChoice, type LabelledChoice } from "../../src/router/calibrated-choice.js";
+import { readQuestion } from "../../src/router/question.js";
 import { sphericalKMeans } from "../../src/router/spherical-k-means.js";
+import { TermOdds } from "../../src/router/term-odds.js";
 import { dot, normalised } from "../../src/router/unit-vectors.js";
 import { VectorBlock } from "../../src/router/vector-block.js";
 import { seededRandom } from "../../src/support/seeded-random.js";
@@ -95,5 +97,33 @@ describe("the calibrated choice", () => {
     const always = (confidence: number, isRight: boolean) => Array.from({ length: 10 }, () => ({ confidence, isRight, weight: 1 }));
     expect(expectedCalibrationError([...always(0.75, true), ...always(0.75, false)])).toBeCloseTo(0.25);
     expect(expectedCalibrationError(always(1, true))).toBe(0);
+  });
+});
+
+describe("the odds of words and pairs", () => {
+  const adapters = [
+    ["Are you a robot?", "Are you a person?", "Can you hear me?"],
+    ["Which key opens the chapel?", "Who has the key of the chapel?", "Where is the chapel?"],
+  ].map((examples) => examples.map(readQuestion));
+  const odds = new TermOdds(adapters, ["How high is the tower?", "Who are the Beatles?"].map(readQuestion));
+  const oddsOf = (text: string): number[] => odds.of([0, 1], readQuestion(text));
+
+  it("tell adapters apart by function words alone, where only those differ", () => {
+    const [talk, keys] = oddsOf("And are you?");
+    expect(talk).toBeGreaterThan(0);
+    expect(keys).toBeLessThanOrEqual(0);
+  });
+
+  it("count unknown content against an adapter, and unknown phrasing not", () => {
+    const known = oddsOf("the chapel")[1]!;
+    expect(oddsOf("the zeppelin chapel")[1]).toBeLessThan(known);
+    expect(oddsOf("so could we, about the chapel")[1]).toBeCloseTo(known);
+  });
+
+  it("of an example left out are those of a table that never had it", () => {
+    const [talk, keys] = adapters as [(typeof adapters)[0], (typeof adapters)[0]];
+    const without = new TermOdds([talk.slice(1), keys], ["How high is the tower?", "Who are the Beatles?"].map(readQuestion));
+    const left = odds.of([0, 1], talk[0]!, { adapter: 0, example: 0 });
+    for (const [index, value] of without.of([0, 1], talk[0]!).entries()) expect(left[index]).toBeCloseTo(value);
   });
 });

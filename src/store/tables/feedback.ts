@@ -66,6 +66,8 @@ export interface SampleTable {
   cycle_id: string | null;
   created_at: Timestamp;
   state_changed_at: Timestamp;
+  /** When it first helped an answer before an adapter knew it. */
+  recalled_at: Timestamp | null;
 }
 
 /** One person's erasure: a tombstone without the person's name. */
@@ -104,6 +106,7 @@ export const feedbackMigrations: Record<string, Migration> = {
           where content_hash is not null and status in ('accepted', 'review')`,
         sql`create index feedback_status on clara.feedback (pipeline, status, created_at)`,
         sql`create index feedback_subject on clara.feedback (pipeline, subject_id, created_at) where subject_id is not null`,
+        sql`create index feedback_generation on clara.feedback (generation_id) where generation_id is not null`,
         sql`create index feedback_sketch on clara.feedback (pipeline, sketch_key, created_at) where sketch_key is not null`,
         sql`create table clara.samples (
           id text primary key, pipeline text not null, domain text not null, prompt text not null, response text not null,
@@ -112,7 +115,7 @@ export const feedbackMigrations: Record<string, Migration> = {
           quality_score double precision not null,
           state text not null check (state in ('waiting', 'claimed', 'used', 'excluded', 'rejected_by_gate', 'quarantined', 'erased')),
           state_reason text, attempts integer not null default 0, cycle_id text,
-          created_at timestamptz not null, state_changed_at timestamptz not null)`,
+          created_at timestamptz not null, state_changed_at timestamptz not null, recalled_at timestamptz)`,
         sql`create index samples_waiting on clara.samples (pipeline, domain, created_at) where state = 'waiting'`,
         sql`create index samples_state on clara.samples (pipeline, state, objective, domain)`,
         sql`create index samples_subject on clara.samples (pipeline, subject_id) where subject_id is not null`,

@@ -45,6 +45,7 @@ export const generationMigrations: Record<string, Migration> = {
           metadata jsonb not null, created_at timestamptz not null)`,
         sql`create index generations_created on clara.generations (created_at)`,
         sql`create index generations_adapter on clara.generations (adapter_id, created_at)`,
+        sql`create index generations_explored on clara.generations (created_at) where (decision ->> 'propensity')::double precision < 1`,
         sql`create index generations_subject on clara.generations (subject_id) where subject_id is not null`,
       ];
       for (const statement of statements) await statement.execute(db);

@@ -1,5 +1,6 @@
-import { FUNCTION_WORDS, wordsOf } from "../embedders/index.js";
 import { COMMON_WORDS } from "./common-words.js";
+import { wordsOf } from "./fold-text.js";
+import { FUNCTION_WORDS } from "./function-words.js";
 
 /** A word that says what a text is about. */
 export interface ContentWord {
@@ -32,7 +33,8 @@ const COMMON_STEMS: ReadonlySet<string> = new Set([...COMMON_WORDS].map(stemOf))
 const known = new Map<string, ContentWord | null>();
 const MAX_KNOWN = 20_000;
 
-function contentWord(word: string): ContentWord | null {
+/** The word's stem and weight; null for a function word. */
+export function contentWord(word: string): ContentWord | null {
   let found = known.get(word);
   if (found !== undefined) return found;
   found = FUNCTION_WORDS.has(word) ? null : weigh(word);
@@ -41,27 +43,18 @@ function contentWord(word: string): ContentWord | null {
   return found;
 }
 
+/** The distinct content words of a text. */
+export function contentWordsOf(text: string): ContentWord[] {
+  const words = new Map<string, ContentWord>();
+  for (const word of wordsOf(text)) {
+    const content = contentWord(word);
+    if (content !== null) words.set(content.stem, content);
+  }
+  return [...words.values()];
+}
+
 function weigh(word: string): ContentWord {
   if (/^\p{N}+$/u.test(word)) return { stem: word, weight: NUMBER_WEIGHT };
   const stem = stemOf(word);
   return { stem, weight: COMMON_WORDS.has(word) || COMMON_STEMS.has(stem) ? COMMON_WEIGHT : 1 };
-}
-
-/** Characters of a text that are looked at. */
-const MAX_CHARACTERS = 8_192;
-
-/**
- * The distinct content words of a text, stemmed and weighted: function words are left out, everyday words and numbers weigh
- * little.
- */
-export function contentWordsOf(text: string): ContentWord[] {
-  const words: ContentWord[] = [];
-  const stems = new Set<string>();
-  for (const word of wordsOf(text.length > MAX_CHARACTERS ? text.slice(0, MAX_CHARACTERS) : text)) {
-    const content = contentWord(word);
-    if (content === null || stems.has(content.stem)) continue;
-    stems.add(content.stem);
-    words.push(content);
-  }
-  return words;
 }
