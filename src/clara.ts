@@ -7,6 +7,7 @@ import { LexicalEmbedder } from "./embedders/index.js";
 import { ConfigurationError } from "./errors.js";
 import {
   ContinuousLearningPipeline,
+  CorrectionMemory,
   ExplorationOutcomes,
   GenerationLog,
   type GenerationLogOptions,
@@ -63,6 +64,8 @@ export interface Clara extends AsyncDisposable {
   readonly datasets: DatasetManager;
   readonly pipeline: ContinuousLearningPipeline;
   readonly training: TrainingClient;
+  /** Users' corrections that no adapter has learnt yet; `generate({ …, memory: true })` uses them. */
+  readonly memory: CorrectionMemory;
   readonly store: Store;
   /** The runtime that trains, and by default also answers. */
   readonly runtime: EndpointProvider;
@@ -130,6 +133,8 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
     const datasets = new DatasetManager({ store, embedder, references: datasetReferences(store), logger });
     const generations = new GenerationLog({ store, logger, ...options.generations });
     closers.unshift(() => generations.close());
+    const memory = new CorrectionMemory({ store, pipeline: options.pipeline?.name, logger });
+    closers.unshift(() => memory.close());
     const serving = new ServingClient({
       engine: "runtime",
       endpoints: [runtime],
@@ -137,6 +142,7 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
       router,
       adapters: router,
       recorder: generations,
+      memory,
       receiptSecret: options.receiptSecret,
       logger,
     });
@@ -170,7 +176,7 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
       closing ??= closeAll(closers, closeOptions);
       return closing;
     };
-    return { serving, router, datasets, pipeline, training, store, runtime, close, [Symbol.asyncDispose]: () => close() };
+    return { serving, router, datasets, pipeline, training, memory, store, runtime, close, [Symbol.asyncDispose]: () => close() };
   } catch (error) {
     await closeAll(closers).catch((closeError: unknown) => logger?.error({ error: closeError }, "closing after a failed start"));
     throw error;

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { ConfigurationError } from "../errors.js";
 import type { EndpointProvider, Logger } from "../types/common.js";
 import type { FetchLike } from "./http/transport.js";
-import type { AdapterDirectory, GenerationRecorder, RequestRouter } from "./ports.js";
+import type { AdapterDirectory, CorrectionSource, GenerationRecorder, RequestRouter } from "./ports.js";
 import { PROOF_DEFAULTS, type ProofOptions } from "./proof/prove-adapter.js";
 
 /**
@@ -99,6 +99,8 @@ export interface ServingClientOptions {
   maxTokens?: number;
   /** Where a request says nothing. Default .7. */
   temperature?: number;
+  /** Where `memory: true` finds users' corrections. Default: none, and such a request is refused. */
+  memory?: CorrectionSource;
   /** Signs each answer's `receipt`, by which `addFeedback` knows that it was given to its `subjectId`. Default: none. */
   receiptSecret?: string;
   /** Default: silence. */

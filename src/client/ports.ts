@@ -1,6 +1,7 @@
 import type { AdapterIdentity } from "../types/adapter.js";
-import type { CallOptions, ConversationTurn } from "../types/common.js";
+import type { CallOptions, ConversationTurn, Metadata } from "../types/common.js";
 import type { RecordedGeneration } from "../types/generation.js";
+import type { RecalledCorrection } from "../types/memory.js";
 import type { RoutingDecision } from "../types/routing.js";
 
 /** What chooses the adapter of a request; `AdapterRouter` is one. */
@@ -22,6 +23,14 @@ export interface AdapterDirectory {
    * its memory must not be older than a withdrawal may go unnoticed (`AdapterRouter`: 5 s). Without the method no pin is refused.
    */
   revokedReason?(id: string, options?: CallOptions): Promise<string | null>;
+}
+
+/** Knows users' corrections that no adapter has learnt yet; `CorrectionMemory` is one. */
+export interface CorrectionSource {
+  recall(
+    messages: readonly ConversationTurn[],
+    options: { domain?: string; metadata?: Metadata; signal?: AbortSignal },
+  ): Promise<RecalledCorrection[]>;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { sql } from "kysely";
 import { ClaraError, ValidationError } from "../errors.js";
+import { notifyOthers } from "../store/notifications.js";
 import type { Store } from "../store/store.js";
 import type { CallOptions } from "../types/common.js";
 import { eraseTexts, subjectHash } from "./erasure-rules.js";
@@ -62,9 +63,11 @@ export async function eraseSubject(subjectId: string, parts: ErasureParts, optio
       })
       .execute();
     const texts = await eraseTexts(transaction, parts.pipeline, subject, erasedAt);
+    await notifyOthers(transaction, "memory", "changed");
     const cancelledCycles = await cancelCycles(transaction, parts.pipeline, texts.sampleIds);
     return { texts, cancelledCycles };
   });
+  parts.store.notifications.announce("memory", null);
   await parts.store.journal?.append({ kind: "erasure", id: record.id, payload: { ...record, pipeline: parts.pipeline } });
   await parts.datasets.eraseSubject?.(subject, options);
   const generations = (await parts.generations?.eraseSubject?.(subject, options)) ?? 0;

@@ -15,6 +15,7 @@ export { GENERAL_PROMPTS } from "./general-prompts.js";
 export { GenerationLog, type GenerationLogOptions } from "./generation-log.js";
 export type { IntakeMetrics } from "./intake-metrics.js";
 export type { Ledger } from "./ledger.js";
+export { CorrectionMemory, type CorrectionMemoryOptions, type LearningTimes, type RecallOptions } from "./memory/correction-memory.js";
 export { ContinuousLearningPipeline } from "./pipeline.js";
 export { type GeneralSetOptions, type PipelineOptions, TRIGGER_DEFAULTS, type TriggerOptions } from "./pipeline-options.js";
 export type { PipelineParts, PipelineStatus } from "./pipeline-parts.js";

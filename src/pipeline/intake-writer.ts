@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import { AbortedError, ClaraError, OverloadedError, StorageError } from "../errors.js";
+import { notifyOthers } from "../store/notifications.js";
 import type { Executor, JournalEntry, Store } from "../store/store.js";
 import type { CallOptions } from "../types/common.js";
 import type { FirewallFinding } from "../types/feedback.js";
@@ -133,6 +134,9 @@ export class IntakeWriter {
       if ("error" in decision) waiting.reject(decision.error);
       else waiting.resolve(decision.outcome);
     });
+    if (decisions.some((decision) => "stored" in decision && decision.stored !== null && isCorrection(decision.stored))) {
+      this.#store.notifications.announce("memory", null);
+    }
     this.#buffer.noteStored(decisions.flatMap((decision) => ("stored" in decision ? (decision.stored?.sample ?? []) : [])));
   }
 
@@ -148,6 +152,7 @@ export class IntakeWriter {
       const stored = decisions.flatMap((decision) => ("stored" in decision && decision.stored !== null ? [decision.stored] : []));
       await insertRecords(transaction, stored);
       await addCanaryOutcomes(transaction, stored.flatMap(outcomeOf));
+      if (stored.some(isCorrection)) await notifyOthers(transaction, "memory", "changed");
       return decisions;
     });
   }
@@ -202,6 +207,10 @@ interface KnownFeedback {
 /** Two people may say the same of an answer; what was refused, or waits for a person, says nothing. */
 function outcomeOf({ feedback, outcome }: IntakeRecord): CanaryOutcome[] {
   return outcome !== undefined && ["accepted", "duplicate"].includes(feedback.status) ? [outcome] : [];
+}
+
+function isCorrection({ sample }: IntakeRecord): boolean {
+  return sample?.rejected_response != null;
 }
 
 function takesPlace(record: IntakeRecord): boolean {

@@ -1,4 +1,5 @@
 import { AbortedError, ClaraError, ConflictError, NotFoundError, ValidationError } from "../errors.js";
+import { notifyOthers } from "../store/notifications.js";
 import type { Executor, Store } from "../store/store.js";
 import type { CallOptions } from "../types/common.js";
 import type { FirewallFinding, QualityReport } from "../types/feedback.js";
@@ -152,9 +153,11 @@ export class ReviewQueue {
   async decide(id: string, decision: ReviewDecision, _options: CallOptions = {}): Promise<ReviewOutcome> {
     const { record, domain } = await this.#store.db.transaction().execute(async (transaction) => {
       await lockIntake(transaction, this.#pipeline);
+      await notifyOthers(transaction, "memory", "changed");
       return this.#apply(transaction, id, decision);
     });
     await this.#store.journal?.append({ kind: "feedback-review", id, payload: record });
+    this.#store.notifications.announce("memory", null);
     if (record.sample !== null) {
       this.#buffer.noteStored([record.sample]);
       this.#onAccepted(domain);

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { ConversationTurn, Metadata, Slug, ToolCall } from "./common.js";
+import { RecalledCorrection } from "./memory.js";
 import { RoutingDecision } from "./routing.js";
 
 /** What form an answer must have; the engine holds the model to it. */
@@ -40,6 +41,11 @@ export const GenerationRequest = z
     route: z.boolean().default(true),
     /** Hint for the router. */
     domain: Slug.optional(),
+    /**
+     * True: accepted corrections of questions that ask the same are given to the model, until an adapter has learnt them. Of `metadata` the
+     * `tenant` counts: corrections of another tenant are never given. Default false.
+     */
+    memory: z.boolean().default(false),
     /** Default 256. */
     maxTokens: z.number().int().min(1).max(131_072).optional(),
     /** 0..2; default .7. */
@@ -74,6 +80,8 @@ export const GenerationResult = z.object({
   model: z.string(),
   endpoint: z.string(),
   latencyMs: z.number(),
+  /** Corrections that the model was given, with `memory: true`; absent where there were none. */
+  memory: z.array(RecalledCorrection).optional(),
   /** Proves to `addFeedback` that this answer was given to this `subjectId`; where receipts are signed. */
   receipt: z.string().optional(),
 });

@@ -6,6 +6,7 @@ export * from "./dataset.js";
 export * from "./feedback.js";
 export * from "./generation.js";
 export * from "./job.js";
+export * from "./memory.js";
 export * from "./proof.js";
 export * from "./routing.js";
 export * from "./runtime-protocol.js";

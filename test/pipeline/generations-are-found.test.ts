@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { GenerationLog } from "../../src/pipeline/index.js";
+import { ExplorationOutcomes, GenerationLog } from "../../src/pipeline/index.js";
 import type { Store } from "../../src/store/index.js";
 import type { RecordedGeneration } from "../../src/types/generation.js";
 import { describeEachStore } from "../setup/index.js";
@@ -54,6 +54,45 @@ describeEachStore("the generation log", (harness) => {
     expect(await new GenerationLog({ store }).find("log-1")).toMatchObject(expected);
     expect(await log.find("unknown")).toBeNull();
     await log.close();
+  });
+
+  it("keeps the decision with its propensity, the usage and the latency", async () => {
+    const log = new GenerationLog({ store, batchMs: 10_000 });
+    log.record(generation("log-facts"));
+    await log.flush();
+    const row = await store.db.selectFrom("generations").selectAll().where("id", "=", "log-facts").executeTakeFirstOrThrow();
+    expect(row).toMatchObject({ prompt_tokens: 3, completion_tokens: 4, latency_ms: 3, finish_reason: "stop" });
+    expect(row.decision).toEqual(generation("log-facts").routing);
+    await log.close();
+  });
+
+  it("tells the router what ratings say of decisions that were left to chance, of several the last", async () => {
+    const { pipeline, generations } = buildRooms(store);
+    const load = () => new ExplorationOutcomes({ store }).load();
+    const before = new Map((await load()).map((arm) => [arm.adapterId, arm]));
+    const chance = (id: string, adapterId: string | null, propensity: number): RecordedGeneration => ({
+      ...generation(id),
+      prompt: `Who is the caretaker of building ${id}?`,
+      adapterId,
+      routing: { ...generation(id).routing!, adapterId, propensity },
+    });
+    generations.record(chance("explored-1", "explored@v1", 0.3));
+    generations.record(chance("explored-2", "explored@v1", 0.4));
+    generations.record(chance("certain-1", "explored@v1", 1));
+    generations.record(chance("fallback-1", null, 0.7));
+    await generations.flush();
+    const rate = (generationId: string, rating: number, comment?: string) => pipeline.addFeedback({ generationId, rating, comment });
+    for (const [id, rating] of [
+      ["explored-1", -1],
+      ["explored-1", 1],
+      ["explored-2", 0],
+      ["certain-1", 1],
+      ["fallback-1", -1],
+    ] as const)
+      await rate(id, rating);
+    const after = new Map((await load()).map((arm) => [arm.adapterId, arm]));
+    expect(after.get("explored@v1")).toEqual({ adapterId: "explored@v1", count: 2, rewardSum: 1.5 });
+    expect(after.get(null)!.count - (before.get(null)?.count ?? 0)).toBe(1);
   });
 
   it("writes behind by itself, a thousand in a few batches", async () => {

@@ -252,6 +252,7 @@ export class GenerationRun implements ChunkSource {
       model: answer.model ?? prepared?.question.model ?? this.context.options.baseModel,
       endpoint: answer.url,
       latencyMs: performance.now() - this.startedAt,
+      ...(prepared === null || prepared.recalled.length === 0 ? {} : { memory: prepared.recalled }),
       ...(receiptSecret === undefined ? {} : { receipt: signReceipt(receiptSecret, this.id, prepared?.subjectId) }),
     };
   }

@@ -3,12 +3,14 @@ import { ValidationError } from "../../errors.js";
 import { AdapterIdentity } from "../../types/adapter.js";
 import type { ConversationTurn, Metadata } from "../../types/common.js";
 import { GenerationRequest } from "../../types/generation.js";
+import type { RecalledCorrection } from "../../types/memory.js";
 import type { RoutingDecision } from "../../types/routing.js";
 import type { AdapterFiles } from "../adapter-placement.js";
 import type { EngineQuestion } from "../engines/engine.js";
 import type { ResolvedServingOptions } from "../options.js";
 import type { AdapterDirectory } from "../ports.js";
 import { RevokedAdapter } from "../revoked-adapter.js";
+import { withMemory } from "./with-memory.js";
 
 /** A checked request, and what will be asked of the engine. */
 export interface PreparedRequest {
@@ -18,6 +20,8 @@ export interface PreparedRequest {
   adapterId: string | null;
   routing: RoutingDecision | undefined;
   question: EngineQuestion;
+  /** Corrections that the model is given. */
+  recalled: RecalledCorrection[];
   subjectId?: string;
   domain?: string;
   metadata?: Metadata;
@@ -42,6 +46,8 @@ export async function prepareRequest(
   if (typeof adapterId === "string") await refuseRevoked(adapterId, options.adapters, signal);
   const routing = isPinned || !route ? undefined : await options.router?.route(messages, { domain, subjectId, signal });
   const chosen = (isPinned ? adapterId : routing?.adapterId) ?? null;
+  const scope = { domain: domain ?? routing?.domain, metadata, signal };
+  const seen = checked.data.memory && body === undefined ? await withMemory(messages, options.memory, scope) : { messages, recalled: [] };
   return {
     messages,
     prompt: prompt ?? messages.findLast((turn) => turn.role === "user")?.content ?? "",
@@ -49,7 +55,7 @@ export async function prepareRequest(
     routing,
     question: {
       model: chosen ?? options.baseModel,
-      messages,
+      messages: seen.messages,
       maxTokens: maxTokens ?? options.maxTokens,
       temperature: temperature ?? options.temperature,
       topP,
@@ -60,6 +66,7 @@ export async function prepareRequest(
       toolChoice,
       body,
     },
+    recalled: seen.recalled,
     subjectId,
     domain: domain ?? routing?.domain,
     metadata,

@@ -42,7 +42,7 @@ export const activate: Stage = async (context) => {
       await router.activateAdapter(adapter.id, { transaction });
     },
     after: async () => {
-      await router.refresh?.();
+      await noticeChange(context);
       events.emit("adapter.activated", { adapterId: adapter.id, previousAdapterId: previous, domain: cycle.domain, cycleId: cycle.id });
     },
   };
@@ -50,9 +50,10 @@ export const activate: Stage = async (context) => {
 
 /** A share of the users gets it first; the pipeline's `canaries` judge what they make of it. */
 async function onTrial(
-  { store, router, options, events }: StageContext,
+  context: StageContext,
   { adapterId, previousAdapterId, why }: { adapterId: string; previousAdapterId: string | null; why: string },
 ): Promise<StageResult> {
+  const { store, router, options, events } = context;
   const { share, limitMs } = options.canary;
   const slowAboveMs = await slowLimit(store, previousAdapterId, options.canary);
   let canary: Canary | null = null;
@@ -64,8 +65,14 @@ async function onTrial(
       canary = await router.startCanary(adapterId, { share, limitMs, slowAboveMs }, { transaction });
     },
     after: async () => {
-      await router.refresh?.();
+      await noticeChange(context);
       if (canary !== null) events.emit("canary.started", { canary });
     },
   };
+}
+
+/** The change was made in the cycle's transaction: only now is it true, and databases that carry no notifications told nobody. */
+async function noticeChange({ store, router }: StageContext): Promise<void> {
+  store.notifications.announce("adapters", null);
+  await router.refresh?.();
 }
