@@ -9,6 +9,9 @@ import { describeEachStore, runTs } from "../setup/index.js";
 import { corrections, facts } from "./support/facts.js";
 import { buildRooms } from "./support/rooms.js";
 
+/** `npm run chaos` kills a thousand times. */
+const CHAOS_KILLS = Number(process.env.CLARA_CHAOS_KILLS || 5);
+
 const app = new URL("./support/crashing-app.ts", import.meta.url);
 const folders: string[] = [];
 const newFolder = () => {
@@ -96,29 +99,37 @@ describeEachStore("after a kill", (harness) => {
     await expectAllStored(folder, domain, database);
   });
 
-  it("at random instants, again and again, nothing acknowledged is lost and nothing is used twice", { timeout: 300_000 }, async () => {
-    const folder = newFolder();
-    const domain = "crash-at-random";
-    const file = feedbackFile(folder, domain, 60);
-    let ended: string | null = null;
+  it("at random instants, again and again, nothing acknowledged is lost and nothing is used twice", {
+    timeout: CHAOS_KILLS * 60_000,
+  }, async () => {
     let kills = 0;
-    for (let round = 0; round < 30 && ended === null; round++) {
-      const run = runTs(app, [address(), folder, domain, file]);
-      await run.waitFor("ready");
-      const finished = run.waitFor("ended ").catch(() => null);
-      const timer = delay(20 + round * 120 + Math.random() * 120).then(() => null);
-      ended = await Promise.race([finished, timer]);
-      if (ended === null) {
-        run.child.kill("SIGKILL");
-        kills++;
-        ended = await finished;
+    for (let campaign = 0; kills < CHAOS_KILLS; campaign++) {
+      const folder = newFolder();
+      const domain = `crash-at-random-${campaign}`;
+      const file = feedbackFile(folder, domain, 60);
+      let ended: string | null = null;
+      for (let round = 0; ended === null; round++) {
+        const run = runTs(app, [address(), folder, domain, file]);
+        await run.waitFor("ready");
+        const finished = run.waitFor("ended ").catch(() => null);
+        const timer = delay(20 + round * 120 + Math.random() * 120).then(() => null);
+        ended = await Promise.race([finished, timer]);
+        if (ended === null) {
+          run.child.kill("SIGKILL");
+          kills++;
+          ended = await finished;
+        }
+        await run.ended;
       }
-      await run.ended;
+      expect(ended).toMatch(/^promoted/);
+      expect(JSON.parse((ended as string).slice("promoted ".length))).toMatchObject({
+        received: 180,
+        accepted: 180,
+        lost: 0,
+        usedTwice: 0,
+      });
+      await expectAllStored(folder, domain, database);
     }
-    expect(kills).toBeGreaterThan(1);
-    expect(ended).toMatch(/^promoted/);
-    expect(JSON.parse((ended as string).slice("promoted ".length))).toMatchObject({ received: 180, accepted: 180, lost: 0, usedTwice: 0 });
-    await expectAllStored(folder, domain, database);
   });
 });
 

@@ -52,6 +52,30 @@ export async function stopServers(runFolder: string): Promise<void> {
   }
 }
 
+/** A server of the test's own, that may be restarted. */
+export interface OwnServer {
+  url: string;
+  /** Without any shutdown, as a crash would; resolves when it answers again. */
+  crashAndRestart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Starts one more server beside the run's. */
+export async function startOwnServer(): Promise<OwnServer> {
+  const server = await initialiseAndStart(await installPgvector());
+  watchOver(server, process.pid);
+  const control = (...args: string[]) =>
+    asUser(server.user, join(server.bin, "pg_ctl"), [...args, "-D", join(server.folder, "data"), "-m", "immediate", "-w"]);
+  return {
+    url: server.url,
+    crashAndRestart: () => control("restart", "-l", join(server.folder, "log")),
+    stop: async () => {
+      await control("stop");
+      await rm(server.folder, { recursive: true, force: true });
+    },
+  };
+}
+
 /** Folder of the server's programs, installed into the cache once. */
 async function installPgvector(): Promise<string> {
   const root = join(cacheFolder(), "test-servers");
