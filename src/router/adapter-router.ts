@@ -6,7 +6,7 @@ import { seededRandom } from "../support/seeded-random.js";
 import type { Adapter, AdapterIdentity, AdapterInput } from "../types/adapter.js";
 import type { Canary } from "../types/canary.js";
 import type { CallOptions, ConversationTurn, Embedder, Logger } from "../types/common.js";
-import type { RouterSettings, RoutingDecision, RoutingStrategy } from "../types/routing.js";
+import type { RouterSettings, RoutingDecision } from "../types/routing.js";
 import type {
   ActivationOptions,
   ActivationPeriod,
@@ -18,10 +18,9 @@ import type {
   RegistryChangeOptions,
 } from "./adapter-registry.js";
 import type { AdapterRouterOptions, RouteOptions, RouterStatus } from "./adapter-router-options.js";
-import { armOf } from "./canary-arm.js";
+import { type Choice, Chooser } from "./chooser.js";
 import { type AdapterComparison, compareAdapters } from "./compare-adapters.js";
 import { DecisionLog, type RecordedDecision } from "./decision-log.js";
-import { DomainRules } from "./domain-rules.js";
 import { type DecisionEvidence, explainDecision, type RoutingExplanation } from "./explain-decision.js";
 import { Exploration } from "./exploration.js";
 import { judgePolicy, type LoggedOutcome, type PolicyJudgement } from "./judge-policy.js";
@@ -30,24 +29,11 @@ import { MemoryAdapterRegistry } from "./memory-adapter-registry.js";
 import { Revocations } from "./revocations.js";
 import { routedText } from "./routed-text.js";
 import { DEFAULT_ROUTER_SETTINGS, mergeRouterSettings, type PolicyChange, type RouterSettingsInput } from "./router-settings.js";
-import { evidenceBehind, type RankedAdapter } from "./routing-table.js";
-import { withTimeout } from "./with-timeout.js";
 
-const MAX_CANDIDATES = 5;
 /** Vectors kept, so that a repeated question is not embedded twice. */
 const CACHED_QUESTIONS = 2_000;
 
 const Reward = z.number().min(-1).max(1);
-
-interface Choice {
-  adapterId: string | null;
-  strategy: RoutingStrategy;
-  confidence: number;
-  domain?: string;
-  canary?: RoutingDecision["canary"];
-  candidates?: RoutingDecision["candidates"];
-  propensity?: number;
-}
 
 /**
  * Chooses who answers a request: a pinned adapter, else a domain rule or hint, else the adapter whose examples the question is
@@ -65,30 +51,32 @@ export class AdapterRouter {
   readonly #live: LiveAdapters;
   readonly #revocations: Revocations;
   readonly #log: DecisionLog;
-  readonly #embedTimeoutMs: number;
   readonly #refreshIntervalMs: number;
-  readonly #random: () => number;
   readonly #idPrefix = `dec_${randomBytes(9).toString("base64url")}_`;
   #idCounter = 0;
   #settings: RouterSettings;
-  #rules: DomainRules;
-  #embedError: string | null = null;
   #unwatch: (() => void) | undefined;
   readonly #exploration: Exploration;
+  readonly #chooser: Chooser;
 
   constructor(options: AdapterRouterOptions = {}) {
     this.#registry = options.registry ?? new MemoryAdapterRegistry();
     this.#embedder = cached(options.embedder ?? new LexicalEmbedder(), { maxEntries: CACHED_QUESTIONS });
     this.#logger = options.logger;
     this.#settings = mergeRouterSettings(DEFAULT_ROUTER_SETTINGS, options.settings ?? {}, "configuration");
-    this.#rules = new DomainRules(this.#settings.rules);
     this.#live = new LiveAdapters(this.#registry, this.#embedder, options.logger);
     this.#revocations = new Revocations(this.#registry);
     this.#exploration = new Exploration(options.outcomes, options.logger);
     this.#log = new DecisionLog(wholeNumber("maxDecisions", options.maxDecisions ?? 10_000, 1));
-    this.#embedTimeoutMs = wholeNumber("embedTimeoutMs", options.embedTimeoutMs ?? 2_000, 1);
     this.#refreshIntervalMs = wholeNumber("refreshIntervalMs", options.refreshIntervalMs ?? 5_000, 0);
-    this.#random = seededRandom(options.explorationSeed ?? randomBytes(4).readUInt32LE());
+    this.#chooser = new Chooser({
+      live: this.#live,
+      exploration: this.#exploration,
+      embedder: this.#embedder,
+      embedTimeoutMs: wholeNumber("embedTimeoutMs", options.embedTimeoutMs ?? 2_000, 1),
+      random: seededRandom(options.explorationSeed ?? randomBytes(4).readUInt32LE()),
+      logger: options.logger,
+    });
   }
 
   /**
@@ -106,9 +94,7 @@ export class AdapterRouter {
     if (options.pinned !== undefined) return this.#decide({ adapterId: options.pinned, strategy: "pinned", confidence: 1 }, evidence);
     if (!this.#live.isLoaded) await this.refresh({ signal: options.signal });
     else this.#refreshIfOld();
-    const choice =
-      this.#byDomain(text, options.domain, evidence) ?? (await this.#byEmbedding(text, options, evidence)) ?? this.#byDefault(0);
-    return this.#decide(this.#withCanary(choice, options.subjectId), evidence);
+    return this.#decide(await this.#chooser.choose(text, options, evidence), evidence);
   }
 
   /**
@@ -350,7 +336,6 @@ export class AdapterRouter {
     const settings = mergeRouterSettings(this.#settings, change);
     if (settings.defaultAdapter !== null) await this.#registry.get(settings.defaultAdapter, { signal });
     this.#settings = settings;
-    this.#rules = new DomainRules(settings.rules);
     await this.refresh({ signal });
     return structuredClone(settings);
   }
@@ -367,7 +352,7 @@ export class AdapterRouter {
     return {
       settings: structuredClone(this.#settings),
       domains: table.domains,
-      embeddings: { embedder: this.#embedder.name, ...table.embeddings, lastError: table.embeddings.lastError ?? this.#embedError },
+      embeddings: { embedder: this.#embedder.name, ...table.embeddings, lastError: table.embeddings.lastError ?? this.#chooser.embedError },
       decisions: this.#log.countsByStrategy(),
       outcomes: this.#log.outcomes(),
       refreshedAt: table.refreshedAt,
@@ -448,67 +433,6 @@ export class AdapterRouter {
     await Promise.all([this.#live.close(), this.#exploration.close()]);
   }
 
-  #byDomain(text: string, hint: string | undefined, evidence: DecisionEvidence): Choice | null {
-    if (hint !== undefined) {
-      const adapter = this.#live.contender(hint);
-      if (adapter === null) return { ...this.#byDefault(0), domain: hint };
-      return { adapterId: adapter.id, strategy: "domain", confidence: 1, domain: hint, candidates: [{ adapterId: adapter.id, score: 1 }] };
-    }
-    evidence.rules = this.#rules.match(text);
-    for (const { domain, weight } of evidence.rules) {
-      if (weight < evidence.settings.thresholds.hardDomain) break;
-      const adapter = this.#live.contender(domain);
-      if (adapter === null) continue;
-      return { adapterId: adapter.id, strategy: "domain", confidence: 1, domain, candidates: [{ adapterId: adapter.id, score: 1 }] };
-    }
-    return null;
-  }
-
-  async #byEmbedding(text: string, { signal }: RouteOptions, evidence: DecisionEvidence): Promise<Choice | null> {
-    evidence.embedding = this.#whyNotEmbedded(text) ?? "failed";
-    if (evidence.embedding !== "failed") return null;
-    const vector = await this.#embed(text, signal);
-    if (vector === null) return null;
-    const ranked = this.#live.rank(text, vector);
-    evidence.embedding = "ranked";
-    evidence.ranking = evidenceBehind(vector);
-    const best = ranked[0];
-    if (best === undefined) return null;
-    return this.#judge(best, candidatesOf(ranked), evidence);
-  }
-
-  #whyNotEmbedded(text: string): DecisionEvidence["embedding"] | null {
-    if (!this.#settings.enableEmbeddings) return "off";
-    if (text.trim() === "") return "no text";
-    return this.#live.hasTable ? null : "no examples";
-  }
-
-  /** Turns the best adapter's probability into a choice by the thresholds. */
-  #judge(best: RankedAdapter, candidates: RoutingDecision["candidates"], evidence: DecisionEvidence): Choice {
-    const { thresholds, enableExploration, uncertain } = evidence.settings;
-    const confidence = Math.min(1, Math.max(0, best.probability));
-    const candidate = { adapterId: best.adapterId, confidence, candidates, domain: this.#live.domainOf(best.adapterId) };
-    if (confidence >= thresholds.confHigh) return { ...candidate, strategy: "embedding" };
-    if (confidence < thresholds.confLow) return this.#byDefault(confidence, candidates);
-    const isDefault = best.adapterId === this.#live.defaultAdapterId;
-    if (!enableExploration || isDefault) {
-      return isDefault || uncertain === "candidate" ? { ...candidate, strategy: "embedding" } : this.#byDefault(confidence, candidates);
-    }
-    evidence.exploration = this.#exploration.weigh(best.adapterId, this.#live.defaultAdapterId, confidence);
-    const propensity = evidence.exploration.candidatePropensity;
-    if (this.#random() < propensity) return { ...candidate, strategy: "explore", propensity };
-    return { ...this.#byDefault(confidence, candidates), propensity: 1 - propensity };
-  }
-
-  /** Where the domain has a canary, it answers its share of the people in the incumbent's place. */
-  #withCanary(choice: Choice, subjectId: string | undefined): Choice {
-    const canary = choice.domain === undefined ? undefined : this.#live.canary(choice.domain);
-    if (canary === undefined || choice.adapterId !== (canary.incumbentId ?? canary.adapterId)) return choice;
-    const arm = armOf(canary, subjectId, this.#random);
-    const adapterId = arm === "canary" ? canary.adapterId : (canary.incumbentId ?? this.#live.defaultAdapterId);
-    return { ...choice, adapterId, canary: { id: canary.id, arm } };
-  }
-
   /** Hears of other processes' changes where the registry tells of them. */
   #watch(): void {
     this.#unwatch ??= this.#registry.onChange?.(() => {
@@ -517,10 +441,6 @@ export class AdapterRouter {
         this.#logger?.warn({ error }, "the adapter registry could not be re-read after a change; it is tried again");
       });
     });
-  }
-
-  #byDefault(confidence: number, candidates: RoutingDecision["candidates"] = []): Choice {
-    return { adapterId: this.#live.defaultAdapterId, strategy: "default", confidence, candidates };
   }
 
   #decide({ propensity = 1, candidates = [], ...choice }: Choice, evidence: DecisionEvidence): RoutingDecision {
@@ -532,20 +452,6 @@ export class AdapterRouter {
 
   #newEvidence(hint: string | undefined): DecisionEvidence {
     return { settings: this.#settings, hint, rules: [], embedding: "not asked", ranking: null, exploration: null };
-  }
-
-  /** Null where the embedder fails: a chat must not fail because the router's comfort is away. */
-  async #embed(text: string, signal?: AbortSignal): Promise<number[] | null> {
-    try {
-      const [vector] = await withTimeout(this.#embedTimeoutMs, signal, (inner) => this.#embedder.embed([text], { signal: inner }));
-      this.#embedError = null;
-      return vector ?? null;
-    } catch (error) {
-      throwIfAborted(signal);
-      this.#embedError = error instanceof Error ? error.message : String(error);
-      this.#logger?.warn({ error, embedder: this.#embedder.name }, "the router's embedder failed; the default answers");
-      return null;
-    }
   }
 
   async #revoke(id: string, status: "rejected" | "retired", reason: string, options: RegistryChangeOptions): Promise<Adapter> {
@@ -566,10 +472,6 @@ export class AdapterRouter {
     // It reports its failures itself, and routing does not wait for it.
     void this.#exploration.refresh();
   }
-}
-
-function candidatesOf(ranked: readonly RankedAdapter[]): RoutingDecision["candidates"] {
-  return ranked.slice(0, MAX_CANDIDATES).map(({ adapterId, probability }) => ({ adapterId, score: probability }));
 }
 
 function wholeNumber(name: string, value: number, least: number): number {

@@ -61,8 +61,14 @@ export function explainDecision(record: RecordedDecision, evidence: DecisionEvid
     thresholds: evidence.settings.thresholds,
     exploration: evidence.exploration,
     reward,
-    reasons: [...steps.map(({ reason }) => reason), outcome],
+    reasons: [...steps.map(({ reason }) => reason), ...canaryReason(decision), outcome],
   };
+}
+
+function canaryReason({ canary, domain, adapterId }: RoutingDecision): string[] {
+  if (canary === undefined) return [];
+  const answers = canary.arm === "canary" ? `${adapterId} on trial` : `${nameOf(adapterId)}, which it is compared with,`;
+  return [`A canary of ${domain} runs (${canary.id}): ${answers} answers this user.`];
 }
 
 /** Empty right after a flip, when the version before was compared for the one that serves. */

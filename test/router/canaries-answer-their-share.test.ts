@@ -40,6 +40,9 @@ function promises(getRegistry: () => AdapterRegistry): void {
     const decision = await router.route("?", { domain, subjectId: `user-${first.indexOf(newcomer)}` });
     expect(decision).toMatchObject({ strategy: "domain", domain, canary: { id: canary.id, arm: "canary" } });
     expect(decision.propensity).toBe(1);
+    expect(router.explain(decision.id).reasons).toContain(
+      `A canary of ${domain} runs (${canary.id}): ${newcomer} on trial answers this user.`,
+    );
     expect(router.status().domains).toContainEqual({
       domain,
       adapterId: incumbent,
