@@ -50,7 +50,7 @@ export class FeedbackIntake {
   }
 
   /** Checks, judges and stores one feedback. */
-  async add(input: FeedbackInput, options: CallOptions & { isImport?: boolean } = {}): Promise<FeedbackReceipt> {
+  async add(input: FeedbackInput, options: CallOptions & { isImport?: boolean; replaces?: string } = {}): Promise<FeedbackReceipt> {
     const parsed = parseFeedback(input);
     const { firewall } = this.#parts;
     const generation = await this.#resolveGeneration(parsed, options);
@@ -86,6 +86,7 @@ export class FeedbackIntake {
       generation_id: storableOrNull(parsed.generationId),
       content_hash: verdict.status === "rejected" ? null : contentHash(lesson.objective, prompt, lesson.answer),
       duplicate_of: null,
+      replaces: verdict.status === "rejected" ? null : (options.replaces ?? null),
       quality: storableJson(quality),
       metadata: storableJson(parsed.metadata ?? {}),
       created_at: new Date(this.#parts.clock()).toISOString(),
@@ -133,6 +134,7 @@ export class FeedbackIntake {
       generation_id: null,
       content_hash: null,
       duplicate_of: null,
+      replaces: null,
       quality: storableJson(NO_QUALITY),
       metadata: storableJson({ code: unreadable.code, ...unreadable.metadata }),
       created_at: new Date(this.#parts.clock()).toISOString(),

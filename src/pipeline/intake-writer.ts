@@ -269,11 +269,32 @@ export async function insertRecords(transaction: Executor, records: readonly Int
     .onConflict((conflict) => conflict.column("id").doNothing())
     .execute();
   const samples = records.flatMap((record) => record.sample ?? []);
-  if (samples.length === 0) return;
+  if (samples.length > 0) {
+    await transaction
+      .insertInto("samples")
+      .values(samples)
+      .onConflict((conflict) => conflict.column("id").doNothing())
+      .execute();
+  }
+  for (const { feedback } of records) {
+    if (feedback.replaces != null && feedback.status === "accepted") await retireReplaced(transaction, feedback.replaces, feedback.id);
+  }
+}
+
+/** What waits gives way to its new version; what a cycle has claimed or used stays in its books. */
+export async function retireReplaced(transaction: Executor, id: string, by: string): Promise<void> {
   await transaction
-    .insertInto("samples")
-    .values(samples)
-    .onConflict((conflict) => conflict.column("id").doNothing())
+    .updateTable("samples")
+    .set({ state: "excluded", state_reason: `replaced by ${by}` })
+    .where("id", "=", id)
+    .where("state", "=", "waiting")
+    .execute();
+  await transaction.updateTable("feedback").set({ content_hash: null, sketch_key: null }).where("id", "=", id).execute();
+  await transaction
+    .updateTable("feedback")
+    .set({ status: "rejected", code: "replaced", reason: `replaced by ${by}` })
+    .where("id", "=", id)
+    .where("status", "=", "review")
     .execute();
 }
 

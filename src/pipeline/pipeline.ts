@@ -2,6 +2,7 @@ import { AbortedError, ConfigurationError, ConflictError, OverloadedError, Valid
 import { type CallOptions, DEFAULT_DOMAIN, Slug } from "../types/common.js";
 import type { LearningCycle } from "../types/cycle.js";
 import type { FeedbackInput, FeedbackReceipt } from "../types/feedback.js";
+import { amendedInput, type FeedbackChange } from "./amendment.js";
 import { FeedbackBuffer } from "./buffer.js";
 import { CanaryBoard } from "./canary/canary-board.js";
 import { CycleRunner } from "./cycle-runner.js";
@@ -168,6 +169,22 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
     throwIfAborted(options.signal);
     await this.recover();
     return this.#add(input, options);
+  }
+
+  /**
+   * Changes what somebody said: a new version, judged like any feedback. While the old one waits, the new one takes its place; what a
+   * cycle has claimed or used stays in its books, and the new one is learnt next. A version that is rejected or a duplicate changes nothing.
+   * @throws NotFoundError `feedback_not_found`; ConflictError `input_invalid` where it was erased, rejected or a duplicate; as `addFeedback`
+   * @example
+   * ```ts
+   * const receipt = await clara.pipeline.amendFeedback(id, { correction: "The fee is 12 euros and 50 cents." });
+   * ```
+   */
+  async amendFeedback(id: string, change: FeedbackChange, options: CallOptions = {}): Promise<FeedbackReceipt> {
+    throwIfAborted(options.signal);
+    await this.recover();
+    const input = await amendedInput(this.#parts.store, this.#options.name, id, change);
+    return this.#add(input, { ...options, replaces: id });
   }
 
   /**
@@ -376,7 +393,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
     return this;
   }
 
-  async #add(input: FeedbackInput, options: CallOptions & { isImport?: boolean }): Promise<FeedbackReceipt> {
+  async #add(input: FeedbackInput, options: CallOptions & { isImport?: boolean; replaces?: string }): Promise<FeedbackReceipt> {
     try {
       const receipt = await this.#intake.add(input, options);
       if (receipt.status === "accepted") this.#triggers.noteAccepted();

@@ -7,7 +7,7 @@ import type { FeedbackBuffer } from "./buffer.js";
 import { MAX_TEXT_BYTES } from "./feedback-input.js";
 import type { ReviewRecord } from "./feedback-recovery.js";
 import { sampleRowOf } from "./feedback-rows.js";
-import { bufferFull, lockIntake } from "./intake-writer.js";
+import { bufferFull, lockIntake, retireReplaced } from "./intake-writer.js";
 import { storableText } from "./storable-text.js";
 import { contentHash, lessonOf } from "./verdict.js";
 
@@ -232,6 +232,7 @@ export class ReviewQueue {
     await transaction.updateTable("feedback").set({ content_hash: hash }).where("id", "=", id).execute();
     const record: ReviewRecord = { feedbackId: id, status: "accepted", reason: "approved by a reviewer", reviewer, decidedAt, sample };
     await transaction.insertInto("samples").values(sample).execute();
+    if (row.replaces !== null) await retireReplaced(transaction, row.replaces, id);
     return { record: await this.#settle(transaction, record), domain: row.domain };
   }
 

@@ -28,6 +28,43 @@ describeEachStore("feedback", (harness) => {
     expect(pipeline.buffer.stats()).toMatchObject({ waiting: 1, waitingByDomain: { building: 1 } });
   });
 
+  it("that is changed gives way to its new version while it waits, and stays in the books once it was used (A37)", async () => {
+    const domain = `amended-${harness.kind}`;
+    const { pipeline } = buildRooms(store);
+    const stateOf = async (id: string) => (await store.db.selectFrom("samples").selectAll().where("id", "=", id).executeTakeFirst())?.state;
+    const first = await pipeline.addFeedback({
+      ...good,
+      domain,
+      rating: -1,
+      correction: "The caretaker of the greenhouse is Mrs Moreau.",
+      subjectId: "a",
+    });
+    const second = await pipeline.amendFeedback(first.id, { correction: "The caretaker of the greenhouse is Mrs Okafor." });
+    expect(second.status).toBe("accepted");
+    expect(second.id).not.toBe(first.id);
+    expect(await stateOf(first.id)).toBe("excluded");
+    const sample = await store.db.selectFrom("samples").selectAll().where("id", "=", second.id).executeTakeFirstOrThrow();
+    expect(sample).toMatchObject({ state: "waiting", response: "The caretaker of the greenhouse is Mrs Okafor.", subject_id: "a" });
+    // and back again, though the first one said so before
+    const third = await pipeline.amendFeedback(second.id, { correction: "The caretaker of the greenhouse is Mrs Moreau." });
+    expect([third.status, await stateOf(second.id), await stateOf(third.id)]).toEqual(["accepted", "excluded", "waiting"]);
+    // what changes nothing, or is refused, leaves the version that counts
+    expect((await pipeline.amendFeedback(third.id, {})).status).toBe("duplicate");
+    expect((await pipeline.amendFeedback(third.id, { correction: "x x x x x x x x" })).status).not.toBe("accepted");
+    expect(await stateOf(third.id)).toBe("waiting");
+    await addAll(pipeline, corrections(facts(30), { domain }));
+    const cycle = await pipeline.triggerTrainingCycle({ domain, wait: true });
+    expect(cycle.status).toBe("promoted");
+    const books = await stateOf(third.id);
+    expect(["used", "excluded"]).toContain(books);
+    const fourth = await pipeline.amendFeedback(third.id, { correction: "The caretaker of the greenhouse is Mr Tanaka." });
+    expect([fourth.status, await stateOf(third.id), await stateOf(fourth.id)]).toEqual(["accepted", books, "waiting"]);
+    expect(await pipeline.ledger()).toMatchObject({ lost: 0, usedTwice: 0 });
+    await expect(pipeline.amendFeedback("none", {})).rejects.toMatchObject({ code: "feedback_not_found" });
+    const rejected = await pipeline.addFeedback({ ...good, domain, response: "asdf asdf asdf", rating: 1 });
+    await expect(pipeline.amendFeedback(rejected.id, { rating: -1 })).rejects.toMatchObject({ code: "input_invalid" });
+  });
+
   it("imitates a correction and keeps the rated answer as the rejected one", async () => {
     const { pipeline } = buildRooms(store);
     const receipt = await pipeline.addFeedback({ ...good, response: "I do not know.", rating: -1, correction: good.response });

@@ -36,6 +36,8 @@ export interface FeedbackTable {
   /** SHA-256 of objective, prompt and answer after normalisation; null where it must not hold a place. */
   content_hash: string | null;
   duplicate_of: string | null;
+  /** The feedback that this one is a new version of. */
+  replaces: string | null;
   quality: Json<unknown>;
   metadata: Json<unknown>;
   created_at: Timestamp;
@@ -98,7 +100,7 @@ export const feedbackMigrations: Record<string, Migration> = {
           reason text, code text, findings jsonb not null default '[]', reviewer text, sketch_key text, sketch jsonb,
           domain text not null, prompt text, response text, correction text, comment text,
           rating double precision not null, importance integer not null, subject_id text, source text not null,
-          idempotency_key text, generation_id text, content_hash text, duplicate_of text,
+          idempotency_key text, generation_id text, content_hash text, duplicate_of text, replaces text,
           quality jsonb not null, metadata jsonb not null,
           created_at timestamptz not null, decided_at timestamptz, erased_at timestamptz)`,
         sql`create unique index feedback_idempotency on clara.feedback (pipeline, idempotency_key) where idempotency_key is not null`,
