@@ -10,7 +10,18 @@ export * from "./errors.js";
 export * from "./pipeline/index.js";
 export * from "./router/index.js";
 export * from "./runtime/index.js";
-export type { Database, Executor, Journal, JournalEntry, Store, StoreCapabilities, StoreOptions } from "./store/index.js";
+export type {
+  ChangeListener,
+  Database,
+  Executor,
+  Journal,
+  JournalEntry,
+  Notifications,
+  Store,
+  StoreCapabilities,
+  StoreOptions,
+  Topic,
+} from "./store/index.js";
 export { DEFAULT_DATA_DIR, openStore } from "./store/index.js";
 export * from "./training/index.js";
 export * from "./types/index.js";

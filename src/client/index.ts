@@ -14,6 +14,6 @@ export {
   type ServingRetries,
   type ServingTimeouts,
 } from "./options.js";
-export type { AdapterDirectory, GenerationRecorder, RecordedGeneration, RequestRouter } from "./ports.js";
+export type { AdapterDirectory, CorrectionSource, GenerationRecorder, RecordedGeneration, RequestRouter } from "./ports.js";
 export type { ProofOptions } from "./proof/prove-adapter.js";
 export { type EndpointHealth, type EndpointStatus, ServingClient } from "./serving-client.js";

@@ -1,17 +1,8 @@
+import type { PairSketch } from "../types/feedback.js";
 import type { QuestionAnswer } from "./duplicate-index.js";
 import { protectedTokensOf } from "./protected-tokens.js";
 import { bandsOf, shinglesOf, signatureOf } from "./shingles.js";
 import { hashOf, normaliseText } from "./text-normalisation.js";
-
-/** What is kept of a pair to find others that say the same, without their texts. */
-export interface PairSketch {
-  /** Numbers and negations of question and answer; pairs with another key say something else. */
-  key: string;
-  /** Hashes of the capitalised words of both. */
-  names: string[];
-  /** One short hash a band of the MinHash signature of both. */
-  bands: string[];
-}
 
 /** Share of equal bands from which two pairs are alike; at a Jaccard index j of their shingles a share of j⁴ is equal. */
 const MIN_EQUAL_BANDS = 0.25;

@@ -1,11 +1,11 @@
 import { AbortedError } from "../errors.js";
-import type { CallOptions, QualityCheck, QualityReport } from "../types/index.js";
+import type { CallOptions, PairSketch, QualityCheck, QualityReport } from "../types/index.js";
 import { checkEncoding } from "./checks/encoding.js";
 import { checkLength } from "./checks/length.js";
 import { checkProfanity, type TextClassifier, wordListClassifier } from "./checks/profanity.js";
 import { checkRepetition } from "./checks/repetition.js";
 import type { DuplicateIndex, QuestionAnswer } from "./duplicate-index.js";
-import { areAlike, type PairSketch, sketchOf } from "./pair-sketch.js";
+import { areAlike, sketchOf } from "./pair-sketch.js";
 
 /** How much a text has to do with a domain, 0..1; null where the domain has no corpus. */
 export type DomainRelevance = (text: string, domain: string, options?: CallOptions) => Promise<number | null>;

@@ -3,19 +3,12 @@ import type { Adapter, AdapterInput } from "../types/adapter.js";
 import type { Canary, CanaryEvidence } from "../types/canary.js";
 import type { CallOptions, Metadata } from "../types/common.js";
 import type { Dataset, DatasetItem, PreparationOptions, PreparedData, SplitName } from "../types/dataset.js";
-import type { QualityReport, Sample } from "../types/feedback.js";
+import type { PairSketch, QualityReport, Sample } from "../types/feedback.js";
 import type { GenerationResult } from "../types/generation.js";
 import type { JobInput, TrainingJob } from "../types/job.js";
 import type { RoutingDecision } from "../types/routing.js";
 import type { EvaluatedModel, EvaluationSetKind } from "../types/runtime-protocol.js";
 import type { SearchQuery, SearchResult } from "../types/search.js";
-
-/** What is kept of a question and its answer to find others that say the same; pairs of different keys are never alike. */
-export interface PairSketch {
-  key: string;
-  names: string[];
-  bands: string[];
-}
 
 /** What the pipeline needs of a dataset manager. */
 export interface DatasetsPort {

@@ -11,7 +11,8 @@ const MIN_POOL = 3;
 /** What may change under everybody's feet. */
 export type Topic = "job" | "adapters" | "memory";
 
-type Listener = (subject: string | null) => void;
+/** Called with the subject of a change, or null where any may have changed. */
+export type ChangeListener = (subject: string | null) => void;
 
 /** In the transaction that made the change: tells the other processes of this database when it commits. */
 export async function notifyOthers(executor: Executor, topic: Topic, subject: string): Promise<void> {
@@ -26,7 +27,7 @@ export class Notifications {
   readonly #pool: Pool;
   readonly #carries: boolean;
   readonly #logger: Logger | undefined;
-  readonly #listeners = new Map<Topic, Set<Listener>>();
+  readonly #listeners = new Map<Topic, Set<ChangeListener>>();
   #client: PoolClient | null = null;
   #connecting: Promise<void> | null = null;
   #retryTimer: NodeJS.Timeout | null = null;
@@ -45,7 +46,7 @@ export class Notifications {
   }
 
   /** Calls back with the subject of each change, or null where any may have changed. Returns the way to stop. */
-  subscribe(topic: Topic, listener: Listener): () => void {
+  subscribe(topic: Topic, listener: ChangeListener): () => void {
     const listeners = this.#listeners.get(topic) ?? new Set();
     this.#listeners.set(topic, listeners.add(listener));
     this.#listen();

@@ -96,3 +96,13 @@ export const Sample = z.object({
   qualityScore: z.number().min(0).max(1),
 });
 export type Sample = z.infer<typeof Sample>;
+
+/** What is kept of a pair to find others that say the same, without their texts. */
+export interface PairSketch {
+  /** Numbers and negations of question and answer; pairs with another key say something else. */
+  key: string;
+  /** Hashes of the capitalised words of both. */
+  names: string[];
+  /** One short hash a band of the MinHash signature of both. */
+  bands: string[];
+}

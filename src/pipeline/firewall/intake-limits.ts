@@ -1,9 +1,9 @@
 import { sql } from "kysely";
 import { OverloadedError } from "../../errors.js";
 import type { Executor } from "../../store/store.js";
-import type { FirewallFinding } from "../../types/feedback.js";
+import type { FirewallFinding, PairSketch } from "../../types/feedback.js";
 import type { IntakeRecord } from "../feedback-rows.js";
-import type { DatasetsPort, PairSketch } from "../ports.js";
+import type { DatasetsPort } from "../ports.js";
 import type { FirewallOptions } from "./firewall-options.js";
 
 const MINUTE_MS = 60_000;
