@@ -45,7 +45,13 @@ export class Notifications {
     return this.#client !== null;
   }
 
-  /** Calls back with the subject of each change, or null where any may have changed. Returns the way to stop. */
+  /**
+   * Calls back with the subject of each change, or null where any may have changed. Returns the way to stop.
+   * @example
+   * ```ts
+   * const stop = clara.store.notifications.subscribe("adapters", () => console.log("something else may serve now"));
+   * ```
+   */
   subscribe(topic: Topic, listener: ChangeListener): () => void {
     const listeners = this.#listeners.get(topic) ?? new Set();
     this.#listeners.set(topic, listeners.add(listener));
@@ -56,15 +62,26 @@ export class Notifications {
     };
   }
 
-  /** This process changed something; its own listeners need no database to hear of it. */
+  /**
+   * This process changed something; its own listeners need no database to hear of it.
+   * @example
+   * ```ts
+   * clara.store.notifications.announce("memory", null);
+   * ```
+   */
   announce(topic: Topic, subject: string | null): void {
     for (const listener of [...(this.#listeners.get(topic) ?? [])]) listener(subject);
   }
 
-  /** Wakes all listeners a last time and gives the connection back. */
+  /**
+   * Stops listening and gives the connection back; the store does so when it closes.
+   * @example
+   * ```ts
+   * await clara.store.notifications.close();
+   * ```
+   */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#announceAll();
     this.#listeners.clear();
     this.#release();
     await this.#connecting;
