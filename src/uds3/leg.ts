@@ -76,10 +76,12 @@ function place(leg: SearchPart): { leg: SearchPart; database: string } {
   return { leg, database: DATABASE_OF[leg] };
 }
 
-/** Tables, columns, indexes or collections that are not there, and vectors of another size: no repetition helps. */
+/** Tables, columns, indexes or collections that are not there, vectors of another size, and refused logins: no repetition helps. */
 const MISSING_SCHEMA =
   /does not exist|no such fulltext|could not be found|expecting embedding with dimension|dimension(ality)? of .*(does not match|mismatch)|Unauthorized|permission/i;
 const TIMED_OUT = /statement timeout|transaction.*(timed out|timeout)|TransactionTimedOut/i;
+/** PostgreSQL's data and integrity errors, Neo4j's client errors, and Chroma's answer 400. */
+const REFUSED = /^(22|23|54)\w{3}$|^Neo\.ClientError\.|^ChromaClientError$|^ChromaValueError$/;
 
 /** Any client's error in CLARA's terms. */
 export function databaseFailure(error: unknown, what: string, details: Record<string, unknown>): ClaraError {
@@ -88,7 +90,7 @@ export function databaseFailure(error: unknown, what: string, details: Record<st
   const all = { ...known?.details, ...details };
   if (known && known.code !== "store_unavailable") {
     const Kind = known.code === "config_invalid" || known.code === "capability_missing" ? ConfigurationError : StorageError;
-    return new Kind(known.code, `${what}: ${text}`, { cause: error, isRetryable: known.isRetryable, details: all });
+    return new Kind(known.code, `${what}: ${text}.`, { cause: error, isRetryable: known.isRetryable, details: all });
   }
   if (MISSING_SCHEMA.test(text)) {
     const message = `${what}: ${text}. Correct the mapping or the login, or call setup() once to create what is missing.`;
@@ -96,11 +98,21 @@ export function databaseFailure(error: unknown, what: string, details: Record<st
   }
   if (TIMED_OUT.test(text))
     return new StorageError("request_timeout", `${what}: ${text}.`, { cause: error, isRetryable: true, details: all });
+  if (!known && isRefusal(error)) {
+    const message = `${what}: it was refused: ${text}. Correct the mapping, or what is stored there.`;
+    return new ConfigurationError("config_invalid", message, { cause: error, details: all });
+  }
   return new StorageError("store_unavailable", `${what}: ${text}.`, {
     cause: error,
     isRetryable: known?.isRetryable ?? true,
     details: all,
   });
+}
+
+/** True where the database understood and will say the same the next time. */
+function isRefusal(error: unknown): boolean {
+  const { code, name } = error as { code?: unknown; name?: unknown };
+  return REFUSED.test(String(code)) || REFUSED.test(String(name));
 }
 
 function firstLine(error: unknown): string {

@@ -18,12 +18,10 @@ import type { Fusion } from "./fusion.js";
 import { type ResolvedMapping, resolveMapping, type Uds3Mapping } from "./mapping.js";
 import { type SearchReport, Uds3Search } from "./search.js";
 import { setUp } from "./setup.js";
-import { removeFromChroma, writeToChroma } from "./writes/chroma-writer.js";
 import { type EntityExtractor, entitiesFromMetadata } from "./writes/document-record.js";
 import { Ingestion } from "./writes/ingestion.js";
-import { removeFromNeo4j, writeToNeo4j } from "./writes/neo4j-writer.js";
 import { Outbox } from "./writes/outbox.js";
-import { removeFromPostgres, writeToPostgres } from "./writes/postgres-writer.js";
+import { writersOf } from "./writes/writers.js";
 
 /** How documents are found and written; every field is optional. */
 export interface Uds3Settings {
@@ -235,24 +233,9 @@ export class Uds3 implements AsyncDisposable {
       );
     }
     const outbox = new Outbox(store, this.#mapping);
-    const { postgres, chroma, neo4j } = this.#mapping;
-    const db = this.#db;
-    const writers = {
-      postgres: {
-        write: (documents: Parameters<typeof writeToPostgres>[2]) => writeToPostgres(db, postgres, documents),
-        remove: (ids: readonly string[]) => removeFromPostgres(db, postgres, ids),
-      },
-      chroma: {
-        write: async (documents: Parameters<typeof writeToChroma>[1], options: CallOptions) =>
-          writeToChroma({ chroma: await this.#openChroma(), embedder, mapping: chroma }, documents, options),
-        remove: async (ids: readonly string[]) => removeFromChroma(await this.#openChroma(), chroma, ids),
-      },
-      neo4j: {
-        write: async (documents: Parameters<typeof writeToNeo4j>[2]) => writeToNeo4j(await this.#openNeo4j(), neo4j, documents),
-        remove: async (ids: readonly string[]) => removeFromNeo4j(await this.#openNeo4j(), neo4j, ids),
-      },
-    };
-    return { outbox, ingestion: new Ingestion({ outbox, writers, extract: this.#options.entities ?? entitiesFromMetadata }) };
+    const clients = { db: this.#db, chroma: () => this.#openChroma(), neo4j: () => this.#openNeo4j(), embedder };
+    const extract = this.#options.entities ?? entitiesFromMetadata;
+    return { outbox, ingestion: new Ingestion({ outbox, writers: writersOf(clients, this.#mapping), extract }) };
   }
 
   async #openChroma(): Promise<ChromaConnection> {

@@ -102,6 +102,23 @@ describe("a leg that cannot answer", () => {
     await expect(uds3.searchWithReport({ ...query, searchTypes: ["graph"] })).rejects.toMatchObject({ details: { leg: "graph" } });
   });
 
+  test("is named where it is only the texts that cannot be read", async () => {
+    const { mapping } = databases;
+    const uds3 = databases.connect({
+      ...broken("keyword", closed),
+      mapping: { ...mapping, neo4j: { ...mapping.neo4j, properties: { content: null } } },
+    });
+    const byName = { ...query, searchTypes: ["graph" as const] };
+    await expect(uds3.search(byName)).rejects.toMatchObject({
+      code: "store_unavailable",
+      details: { leg: "content", database: "postgres" },
+    });
+    expect(await uds3.searchWithReport(byName)).toMatchObject({
+      results: [{ id: "plan", content: "" }],
+      missing: [{ leg: "content", code: "store_unavailable" }],
+    });
+  });
+
   test("says what to do where table, collection or index are not there", async () => {
     const { mapping } = databases;
     const cases = [

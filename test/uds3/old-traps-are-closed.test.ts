@@ -86,10 +86,16 @@ describe("on databases that UDS3 made", () => {
   });
 
   test("a date that is no date fails searches by date, by name, and no other search", async () => {
-    await expect(uds3.search({ queryText: "Lärmschutz", searchTypes: ["graph"], filters: { from: "2020-01-01" } })).rejects.toMatchObject({
-      name: "StorageError",
-      details: { leg: "graph" },
-    });
+    const byDate = { queryText: "Lärmschutz", searchTypes: ["graph" as const], filters: { from: "2020-01-01" } };
+    await expect(uds3.search(byDate)).rejects.toMatchObject({ code: "config_invalid", isRetryable: false, details: { leg: "graph" } });
+    expect(await uds3.search({ ...byDate, filters: {} })).toHaveLength(2);
+  });
+
+  test("a new text takes the place of a document that UDS3 wrote, its chunks included", async () => {
+    const content = "Abwasser von befestigten Flächen darf versickern, wenn der Boden es aufnehmen kann.";
+    await uds3.addDocuments([{ id: "sewage", content }]);
+    const collection = await databases.chroma.getCollection({ name: databases.mapping.chroma.collection });
+    expect((await collection.get({ where: { document_id: "sewage" } })).documents).toEqual([content]);
   });
 
   test("new documents fit into UDS3's own table beside the old ones", async () => {

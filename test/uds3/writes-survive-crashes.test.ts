@@ -116,6 +116,30 @@ describe("documents written to all three databases", () => {
     expect(await uds3.unfinishedDocuments()).toBe(0);
   });
 
+  test("that a database refuses keep no others waiting, and are named until they can be written", async () => {
+    const own = databases.connect();
+    await databases.postgres.query("alter table documents add constraint no_drafts check (title <> 'Entwurf')");
+    const documents = ["a", "b", "c"].map((name) => ({
+      id: `refused-${name}`,
+      title: name === "b" ? "Entwurf" : "Beschluss",
+      content: `Fassung ${name} des Textes, über den der Rat in seiner nächsten Sitzung befinden wird.`,
+    }));
+    const refusal = {
+      name: "ConfigurationError",
+      code: "config_invalid",
+      isRetryable: false,
+      details: { database: "postgres", documentIds: ["refused-b"] },
+    };
+    await expect(own.addDocuments(documents)).rejects.toMatchObject(refusal);
+    expect((await placesOf(databases, "refused-a")).chroma).toHaveLength(1);
+    expect((await placesOf(databases, "refused-c")).chroma).toHaveLength(1);
+    expect(await placesOf(databases, "refused-b")).toEqual({ postgres: null, chroma: [], neo4j: null, entities: null });
+    await expect(own.recover()).rejects.toMatchObject(refusal);
+    await databases.postgres.query("alter table documents drop constraint no_drafts");
+    expect(await own.recover()).toEqual({ finished: 1 });
+    expect((await placesOf(databases, "refused-b")).postgres).toBe(documents[1]!.content);
+  });
+
   test("keep no copy of their text in the outbox once they are everywhere", async () => {
     const { rows } = await databases.postgres.query("select count(*)::int as count from clara.uds3_documents where payload is not null");
     expect(rows).toEqual([{ count: 0 }]);

@@ -1,20 +1,15 @@
 import { readDocument } from "../../datasets/document-input.js";
 import type { CorpusOptions } from "../../datasets/index.js";
 import { QualityChecker } from "../../datasets/index.js";
-import { AbortedError, type ClaraError } from "../../errors.js";
+import { AbortedError, type ClaraError, ConfigurationError } from "../../errors.js";
 import type { AddDocumentsResult, CallOptions, DocumentInput } from "../../types/index.js";
 import { databaseFailure } from "../leg.js";
 import { type DocumentRecord, type EntityExtractor, toRecord } from "./document-record.js";
 import { DATABASES, type DatabaseName, type Outbox, type UnfinishedDocument } from "./outbox.js";
+import type { DatabaseWriter } from "./writers.js";
 
 /** Documents that are written together. */
 const DOCUMENTS_PER_BATCH = 32;
-
-/** How one database takes documents in and lets them go. */
-export interface DatabaseWriter {
-  write(documents: readonly DocumentRecord[], options: CallOptions): Promise<void>;
-  remove(ids: readonly string[]): Promise<void>;
-}
 
 /** Brings documents into all three databases: noted in the outbox first, then written one database after the other. */
 export class Ingestion {
@@ -67,19 +62,30 @@ export class Ingestion {
     return distinct.length;
   }
 
-  /** Goes on with what a crash or an unreachable database left. */
+  /** Goes on with what a crash or an unreachable database left; a document that is refused keeps no other one waiting. */
   async recover({ signal }: CallOptions): Promise<number> {
     let finished = 0;
-    for (;;) {
+    let refusal: ClaraError | undefined;
+    for (let after = ""; ; ) {
       if (signal?.aborted) throw new AbortedError();
-      const count = await this.#outbox.exclusively(async (lockSignal) => {
-        const documents = await this.#outbox.unfinished(DOCUMENTS_PER_BATCH);
-        await this.#finish(documents, lockSignal);
-        return documents.length;
+      const documents = await this.#outbox.exclusively(async (lockSignal) => {
+        const open = await this.#outbox.unfinished(DOCUMENTS_PER_BATCH, after);
+        try {
+          await this.#finish(open, lockSignal);
+          finished += open.length;
+        } catch (error) {
+          if (!isRefusal(error)) throw error;
+          finished += open.length - error.details.documentIds.length;
+          refusal ??= error;
+        }
+        return open;
       }, signal);
-      finished += count;
-      if (count < DOCUMENTS_PER_BATCH) return finished;
+      const last = documents.at(-1);
+      if (last === undefined) break;
+      after = last.id;
     }
+    if (refusal) throw refusal;
+    return finished;
   }
 
   #add(records: readonly DocumentRecord[], signal: AbortSignal | undefined): Promise<number> {
@@ -91,26 +97,56 @@ export class Ingestion {
     }, signal);
   }
 
-  /** Every write may be repeated, so a crash between a write and its mark does no harm. */
+  /**
+   * Every write may be repeated, so a crash between a write and its mark does no harm. Where a database refuses a batch, its documents
+   * are written one by one: the sound ones get through.
+   */
   async #finish(documents: readonly UnfinishedDocument[], signal: AbortSignal): Promise<void> {
+    const refused = new Map<string, unknown>();
     for (const database of DATABASES) {
-      const open = documents.filter(({ done }) => !done[database]);
+      const open = documents.filter(({ id, done }) => !done[database] && !refused.has(id));
       if (open.length === 0) continue;
-      if (signal.aborted) throw new AbortedError();
-      const records = open.flatMap(({ record }) => record ?? []);
-      const removals = open.filter(({ record }) => record === null).map(({ id }) => id);
       try {
-        if (records.length > 0) await this.#writers[database].write(records, { signal });
-        if (removals.length > 0) await this.#writers[database].remove(removals);
+        await this.#writeTo(database, open, signal);
       } catch (error) {
-        throw signal.aborted ? new AbortedError() : writeFailure(database, open, error);
+        if (!isRefusal(error)) throw error;
+        for (const document of open) {
+          try {
+            await this.#writeTo(database, [document], signal);
+          } catch (one) {
+            if (!isRefusal(one)) throw one;
+            refused.set(document.id, one);
+          }
+        }
       }
-      await this.#outbox.markDone(open, database);
     }
+    const [first] = refused.values();
+    if (first !== undefined) {
+      const { code, message, details, cause } = first as ClaraError;
+      throw new ConfigurationError(code, message, { cause, details: { ...details, documentIds: [...refused.keys()] } });
+    }
+  }
+
+  async #writeTo(database: DatabaseName, documents: readonly UnfinishedDocument[], signal: AbortSignal): Promise<void> {
+    if (signal.aborted) throw new AbortedError();
+    const records = documents.flatMap(({ record }) => record ?? []);
+    const removals = documents.filter(({ record }) => record === null).map(({ id }) => id);
+    try {
+      if (records.length > 0) await this.#writers[database].write(records, { signal });
+      if (removals.length > 0) await this.#writers[database].remove(removals);
+    } catch (error) {
+      throw signal.aborted ? new AbortedError() : writeFailure(database, documents, error);
+    }
+    await this.#outbox.markDone(documents, database);
   }
 }
 
 function writeFailure(database: DatabaseName, documents: readonly UnfinishedDocument[], error: unknown): ClaraError {
-  const what = `Writing ${documents.length} documents to ${database} failed; they are kept, call recover() once it is well`;
+  const what = `Writing ${documents.length} documents to ${database} failed (they are kept; call recover() once it is well)`;
   return databaseFailure(error, what, { database, documentIds: documents.map(({ id }) => id) });
+}
+
+/** True where the database was there and did not want these documents. */
+function isRefusal(error: unknown): error is ClaraError & { details: { documentIds: string[] } } {
+  return error instanceof ConfigurationError && Array.isArray(error.details.documentIds);
 }

@@ -124,10 +124,11 @@ export class Outbox {
   }
 
   /** The next documents that are not everywhere, in the order of their ids. */
-  async unfinished(limit: number): Promise<UnfinishedDocument[]> {
+  async unfinished(limit: number, afterId: string): Promise<UnfinishedDocument[]> {
     const rows = await this.#rows(this.#store.db)
       .select(["id", "content_hash", "payload", "in_postgres", "in_chroma", "in_neo4j"])
       .where(sql<boolean>`not (in_postgres and in_chroma and in_neo4j)`)
+      .where("id", ">", afterId)
       .orderBy("id")
       .limit(limit)
       .execute();
