@@ -44,7 +44,15 @@ export async function setUp(
   }
 }
 
-async function setUpPostgres(db: Kysely<unknown>, mapping: ResolvedMapping["postgres"]): Promise<void> {
+/** One at a time: two processes that make the same table at the same moment would both fail. */
+async function setUpPostgres(database: Kysely<unknown>, mapping: ResolvedMapping["postgres"]): Promise<void> {
+  await database.transaction().execute(async (db) => {
+    await sql`select pg_advisory_xact_lock(hashtextextended('clara:uds3:setup', 0))`.execute(db);
+    await makeTable(db, mapping);
+  });
+}
+
+async function makeTable(db: Kysely<unknown>, mapping: ResolvedMapping["postgres"]): Promise<void> {
   const { columns, textSearch, fixedValues } = mapping;
   const table = tableOf(mapping);
   await sql`create table if not exists ${table} (${sql.id(columns.id)} text primary key)`.execute(db);

@@ -2,6 +2,7 @@ import { embedUnit } from "../datasets/embeddings.js";
 import { StorageError } from "../errors.js";
 import type { Embedder } from "../types/index.js";
 import type { ChromaAnswer, ChromaCollection, ChromaConnection } from "./clients.js";
+import { withCollection } from "./collections.js";
 import type { LegHit } from "./leg.js";
 import type { ResolvedMapping } from "./mapping.js";
 import { filteredField, type Uds3Filters, type Uds3Query } from "./search-query.js";
@@ -10,14 +11,6 @@ type ChromaMapping = ResolvedMapping["chroma"];
 
 /** Chunks asked for at most, however many of them belong to the same documents. */
 const MOST_CHUNKS = 16_000;
-
-/** Given to the client so that it looks for no embedding function of its own: vectors come from the embedder. */
-const noEmbeddingFunction = {
-  name: "clara-sdk",
-  generate: async (): Promise<number[][]> => {
-    throw new Error("CLARA embeds texts itself");
-  },
-};
 
 /** The documents with the nearest chunks; a chunk stands for its document, the best one counts. */
 export async function vectorLeg(
@@ -29,25 +22,21 @@ export async function vectorLeg(
   const [vector] = await embedUnit(parts.embedder, [query.queryText], { signal });
   // A text without direction has no neighbours.
   if (!vector) return [];
-  const collection = await openCollection(parts.chroma, parts.mapping);
-  const score = scoreOf(collection);
-  for (let nResults = query.perLeg; ; nResults *= 4) {
-    const answer = await collection.query({
-      queryEmbeddings: [vector],
-      nResults,
-      ...(where ? { where } : {}),
-      include: ["documents", "metadatas", "distances"],
-    });
-    const hits = bestOfEachDocument(answer, score, parts.mapping);
-    const isAll = (answer.ids[0]?.length ?? 0) < nResults || nResults >= MOST_CHUNKS;
-    if (hits.length >= query.topK || isAll) return hits.slice(0, query.perLeg);
-    signal?.throwIfAborted();
-  }
-}
-
-/** The collection, which must be there: one made on the fly would answer every question with nothing. */
-export function openCollection(chroma: ChromaConnection, mapping: ChromaMapping): Promise<ChromaCollection> {
-  return chroma.getCollection({ name: mapping.collection, embeddingFunction: noEmbeddingFunction });
+  return withCollection(parts.chroma, parts.mapping, async (collection) => {
+    const score = scoreOf(collection);
+    for (let nResults = query.perLeg; ; nResults *= 4) {
+      const answer = await collection.query({
+        queryEmbeddings: [vector],
+        nResults,
+        ...(where ? { where } : {}),
+        include: ["documents", "metadatas", "distances"],
+      });
+      const hits = bestOfEachDocument(answer, score, parts.mapping);
+      const isAll = (answer.ids[0]?.length ?? 0) < nResults || nResults >= MOST_CHUNKS;
+      if (hits.length >= query.topK || isAll) return hits.slice(0, query.perLeg);
+      signal?.throwIfAborted();
+    }
+  });
 }
 
 /** Cosine from the collection's distance, negative ones as 0; `l2` is a squared distance of vectors of unit length. */

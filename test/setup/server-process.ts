@@ -41,13 +41,6 @@ export async function startProcess(runFolder: string, runProcess: number, name: 
   }
 }
 
-/** A server of its own for one test, which stops it. */
-export async function startOwn(name: string, program: ServerProgram): Promise<RunningProcess & { stop(): Promise<void> }> {
-  const server = await start(name, program);
-  watchOver(server, process.pid);
-  return { ...server, stop: () => stop(server) };
-}
-
 /** Stops every server that the run started. */
 export async function stopProcesses(runFolder: string): Promise<void> {
   for (const file of await readdir(runFolder)) {
@@ -90,7 +83,12 @@ async function whenReady(program: ServerProgram, folder: string, signal: AbortSi
 }
 
 async function stop({ pid, folder }: RunningProcess): Promise<void> {
-  if (existsSync(folder)) process.kill(pid, "SIGKILL");
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    // It ended by itself.
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
   await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
 }
 

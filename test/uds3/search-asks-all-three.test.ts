@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { DocumentInput, SearchType } from "../../src/types/index.js";
 import type { Uds3 } from "../../src/uds3/index.js";
 import { type Databases, openDatabases } from "./support/databases.js";
@@ -118,6 +118,68 @@ describe("a search over PostgreSQL, Chroma and Neo4j", () => {
     const [byWords] = await uds3.search({ ...question, weights: { keyword: 1, vector: 0, graph: 0 } });
     const [byGraph] = await uds3.search({ ...question, weights: { keyword: 0, vector: 0, graph: 1 } });
     expect([byWords!.id, byGraph!.id]).toEqual(["keys", "permit"]);
+  });
+
+  test.each(["cosine", "l2", "ip"] as const)("scores vectors by their cosine in a collection whose space is %s", async (space) => {
+    const name = `${databases.mapping.chroma.collection}-${space}`;
+    const collection = await databases.chroma.createCollection({ name, embeddingFunction: null, configuration: { hnsw: { space } } });
+    const question = "Wer erteilt die Baugenehmigung?";
+    const [asked = [], stored = []] = await databases.embedder.embed([question, LAW]);
+    await collection.upsert({ ids: ["permit"], embeddings: [stored], documents: [LAW] });
+    const [result] = await databases
+      .connect({ mapping: { ...databases.mapping, chroma: { collection: name } } })
+      .search({ queryText: question, searchTypes: ["vector"] });
+    const product = asked.reduce((sum, value, index) => sum + value * stored[index]!, 0);
+    expect(product).toBeGreaterThan(0.1);
+    expect(result!.scores.vector).toBeCloseTo(product / (Math.hypot(...asked) * Math.hypot(...stored)), 4);
+  });
+
+  test("reads a collection that Chroma's Python client made with an embedding function of its own", async () => {
+    const name = `${databases.mapping.chroma.collection}-python`;
+    const response = await fetch(`${databases.urls.chroma}/api/v2/tenants/default_tenant/databases/default_database/collections`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ name, configuration: { embedding_function: { type: "known", name: "default", config: {} } } }),
+    });
+    expect(response.status).toBe(200);
+    const other = databases.connect({ mapping: { ...databases.mapping, chroma: { collection: name } } });
+    const warnings = vi.spyOn(console, "warn").mockImplementation(() => {});
+    try {
+      await other.search({ queryText: "Baugenehmigung", searchTypes: ["vector"] });
+      const byTheClient = warnings.mock.calls.length;
+      for (let again = 0; again < 3; again += 1)
+        expect(await other.search({ queryText: "Baugenehmigung", searchTypes: ["vector"] })).toEqual([]);
+      // The client itself warns when it reads such a collection; not at each search.
+      expect(warnings.mock.calls.length).toBe(byTheClient);
+    } finally {
+      warnings.mockRestore();
+    }
+  });
+
+  test("goes on with a collection that was deleted and made anew, and says when there is none", async () => {
+    const name = `${databases.mapping.chroma.collection}-anew`;
+    const other = databases.connect({ mapping: { ...databases.mapping, chroma: { collection: name } } });
+    const query = { queryText: LAW, searchTypes: ["vector" as const] };
+    const [vector = []] = await databases.embedder.embed([LAW]);
+    for (const round of ["first", "second"]) {
+      const collection = await databases.chroma.createCollection({ name, embeddingFunction: null });
+      await collection.upsert({ ids: [round], embeddings: [vector], documents: [LAW] });
+      expect((await other.search(query)).map(({ id }) => id)).toEqual([round]);
+      await databases.chroma.deleteCollection({ name });
+    }
+    await expect(other.search(query)).rejects.toMatchObject({ code: "config_invalid", details: { leg: "vector" } });
+  });
+
+  test("is set up by several processes at once, and again, without harm", async () => {
+    const own = {
+      ...databases.mapping,
+      postgres: { table: "made_together" },
+      chroma: { collection: `${databases.mapping.chroma.collection}-together` },
+    };
+    await Promise.all(Array.from({ length: 4 }, () => databases.connect({ mapping: own }).setup()));
+    const uds3 = databases.connect({ mapping: own });
+    await uds3.setup();
+    expect(await uds3.search({ queryText: "nothing yet", searchTypes: ["vector", "keyword"] })).toEqual([]);
   });
 
   test("refuses a filter that the mapping maps to nothing, instead of leaving it out", async () => {

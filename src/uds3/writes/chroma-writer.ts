@@ -1,8 +1,8 @@
 import { embedUnit } from "../../datasets/embeddings.js";
 import type { CallOptions, Embedder } from "../../types/index.js";
-import type { ChromaConnection } from "../clients.js";
+import type { ChromaCollection, ChromaConnection } from "../clients.js";
+import { withCollection } from "../collections.js";
 import type { ResolvedMapping } from "../mapping.js";
-import { openCollection } from "../vector-leg.js";
 import type { DocumentRecord } from "./document-record.js";
 
 /** Chunks per call of the embedder and of Chroma. */
@@ -16,8 +16,35 @@ export async function writeToChroma(
   documents: readonly DocumentRecord[],
   { signal }: CallOptions = {},
 ): Promise<void> {
-  const { mapping, embedder } = parts;
-  const collection = await openCollection(parts.chroma, mapping);
+  const { mapping } = parts;
+  await withCollection(parts.chroma, mapping, async (collection) => {
+    await writeChunks(collection, parts, documents, signal);
+    const { documentId } = mapping.fields;
+    await collection.delete({
+      where: {
+        $and: [
+          { [documentId]: { $in: documents.map(({ id }) => id) } },
+          { [VERSION_FIELD]: { $nin: documents.map(({ version }) => version) } },
+        ],
+      },
+    });
+  });
+}
+
+export async function removeFromChroma(
+  chroma: ChromaConnection,
+  mapping: ResolvedMapping["chroma"],
+  ids: readonly string[],
+): Promise<void> {
+  await withCollection(chroma, mapping, (collection) => collection.delete({ where: { [mapping.fields.documentId]: { $in: [...ids] } } }));
+}
+
+async function writeChunks(
+  collection: ChromaCollection,
+  { embedder, mapping }: { embedder: Embedder; mapping: ResolvedMapping["chroma"] },
+  documents: readonly DocumentRecord[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const chunks = documents.flatMap((document) => document.chunks.map((content, position) => ({ document, content, position })));
   for (let start = 0; start < chunks.length; start += CHUNKS_PER_CALL) {
     const batch = chunks.slice(start, start + CHUNKS_PER_CALL);
@@ -33,24 +60,6 @@ export async function writeToChroma(
       metadatas: kept.map(({ document, position }) => ({ ...metadataOf(document, mapping), clara_position: position })),
     });
   }
-  const { documentId } = mapping.fields;
-  await collection.delete({
-    where: {
-      $and: [
-        { [documentId]: { $in: documents.map(({ id }) => id) } },
-        { [VERSION_FIELD]: { $nin: documents.map(({ version }) => version) } },
-      ],
-    },
-  });
-}
-
-export async function removeFromChroma(
-  chroma: ChromaConnection,
-  mapping: ResolvedMapping["chroma"],
-  ids: readonly string[],
-): Promise<void> {
-  const collection = await openCollection(chroma, mapping);
-  await collection.delete({ where: { [mapping.fields.documentId]: { $in: [...ids] } } });
 }
 
 function metadataOf(document: DocumentRecord, { fields }: ResolvedMapping["chroma"]): Record<string, string | number> {
