@@ -6,6 +6,7 @@ import { execa } from "execa";
 import { installOnce } from "./install-once.js";
 import type { ServerProgram } from "./server-process.js";
 
+const COPY_DEPENDENCIES = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 const sources = fileURLToPath(new URL("neo4j", import.meta.url));
 
 /** Folder with Neo4j's test harness (pom.xml says which) and our program that starts it. */
@@ -13,7 +14,7 @@ export function installNeo4j(): Promise<string> {
   return installOnce("neo4j-harness-5.26.0", async (half) => {
     try {
       await cp(sources, half, { recursive: true });
-      await execa("mvn", ["--quiet", "--batch-mode", "dependency:copy-dependencies", `-DoutputDirectory=${join(half, "jars")}`], {
+      await execa("mvn", ["--quiet", "--batch-mode", COPY_DEPENDENCIES, `-DoutputDirectory=${join(half, "jars")}`], {
         cwd: half,
       });
       await execa("javac", ["-cp", join(half, "jars", "*"), "-d", join(half, "classes"), join(half, "Neo4jServer.java")]);
