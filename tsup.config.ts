@@ -6,6 +6,7 @@ export default defineConfig({
     "testing/index": "src/testing/index.ts",
     "integrations/openai": "src/integrations/openai.ts",
     "integrations/ai-sdk": "src/integrations/ai-sdk.ts",
+    "uds3/index": "src/uds3/index.ts",
     "cli/main": "src/cli/main.ts",
     "store/pglite-worker": "src/store/pglite-worker.ts",
   },

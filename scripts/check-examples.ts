@@ -28,6 +28,7 @@ const packageEntries: Record<string, string> = {
   "clara-sdk/testing": "src/testing/index.ts",
   "clara-sdk/openai": "src/integrations/openai.ts",
   "clara-sdk/ai-sdk": "src/integrations/ai-sdk.ts",
+  "clara-sdk/uds3": "src/uds3/index.ts",
 };
 const contextFile = join(root, "scripts/example-context.d.ts");
 

@@ -21,3 +21,6 @@ declare const generations: import("clara-sdk").GenerationLog;
 declare const registry: import("clara-sdk").AdapterRegistry;
 declare const embedder: import("clara-sdk").Embedder;
 declare const index: import("clara-sdk").DuplicateIndex;
+/** Clients or addresses of your own databases. */
+declare const connections: import("clara-sdk/uds3").Uds3Options;
+declare const uds3: import("clara-sdk/uds3").Uds3;

@@ -86,6 +86,7 @@ if (wanted("runtime") || wanted("vitest")) {
 }
 
 if (wanted("vitest")) {
+  await check("test servers (Chroma, Neo4j)", "node", ["--import", "./scripts/ts-hooks.mjs", "test/setup/install-servers.ts"]);
   const report = join(scratch, "vitest.json");
   const ok = await run("vitest", "vitest", ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`]);
   try {

@@ -18,6 +18,7 @@ import { LocalRuntime, RemoteRuntime, type RuntimeEnvironment, tinyBaseModel } f
 import { openStore, type Store } from "./store/index.js";
 import { RuntimeBackend, TrainingClient, type TrainingDefaults } from "./training/index.js";
 import type { CallOptions, Embedder, EndpointProvider, Logger } from "./types/common.js";
+import type { Uds3, Uds3Connections, Uds3Settings } from "./uds3/index.js";
 
 /** Where training runs. */
 export type RuntimeOptions =
@@ -30,6 +31,8 @@ export type RuntimeOptions =
 export interface ClaraOptions {
   /** `pg.Pool` or connection string of your Postgres, or the folder of the embedded database. Default `{ dataDir: ".clara" }`. */
   database?: Pool | string | { dataDir: string };
+  /** Your own PostgreSQL, Chroma and Neo4j: documents are searched and written there. Default: documents are in `database`. */
+  uds3?: Uds3Connections & Uds3Settings;
   /** Default: the local runtime. */
   runtime?: RuntimeOptions;
   /**
@@ -67,6 +70,8 @@ export interface Clara extends AsyncDisposable {
   /** Users' corrections that no adapter has learnt yet; `generate({ …, memory: true })` uses them. */
   readonly memory: CorrectionMemory;
   readonly store: Store;
+  /** Where `uds3` was given: for `setup`, `recover` and answers that name what they lack. */
+  readonly uds3: Uds3 | undefined;
   /** The runtime that trains, and by default also answers. */
   readonly runtime: EndpointProvider;
   /**
@@ -130,7 +135,9 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
       logger,
     });
     closers.unshift(() => router.close());
-    const datasets = new DatasetManager({ store, embedder, references: datasetReferences(store), logger });
+    const uds3 = options.uds3 && (await openUds3(options.uds3, { store, embedder, logger }));
+    closers.unshift(async () => uds3?.close());
+    const datasets = new DatasetManager({ store, embedder, documents: uds3, references: datasetReferences(store), logger });
     const generations = new GenerationLog({ store, logger, ...options.generations });
     closers.unshift(() => generations.close());
     const memory = new CorrectionMemory({ store, pipeline: options.pipeline?.name, logger });
@@ -176,7 +183,8 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
       closing ??= closeAll(closers, closeOptions);
       return closing;
     };
-    return { serving, router, datasets, pipeline, training, memory, store, runtime, close, [Symbol.asyncDispose]: () => close() };
+    const parts = { serving, router, datasets, pipeline, training, memory, store, uds3, runtime };
+    return { ...parts, close, [Symbol.asyncDispose]: () => close() };
   } catch (error) {
     await closeAll(closers).catch((closeError: unknown) => logger?.error({ error: closeError }, "closing after a failed start"));
     throw error;
@@ -190,6 +198,15 @@ function openRuntime(
   if ("url" in options) return new RemoteRuntime(options);
   const { root, model, baseModel, logger } = local;
   return new LocalRuntime({ root, model, models: existsSync(baseModel) ? [baseModel] : [], environment: options.environment, logger });
+}
+
+/** Loaded only where it is asked for: its clients are optional. */
+async function openUds3(
+  options: Uds3Connections & Uds3Settings,
+  parts: { store: Store; embedder: Embedder; logger: Logger | undefined },
+): Promise<Uds3> {
+  const { Uds3 } = await import("./uds3/index.js");
+  return new Uds3({ ...options, ...parts });
 }
 
 /** Jobs and cycles that a data set belongs to; one with any cannot be deleted. */

@@ -26,9 +26,18 @@ import type { TrainingSource } from "./sample-input.js";
 import { HybridSearch } from "./search.js";
 import type { Tokenizer } from "./tokenizer.js";
 
+/** Where documents are kept and searched instead of the store; `Uds3` of `clara-sdk/uds3` is one. */
+export interface DocumentStore {
+  search(query: SearchQuery, options?: CallOptions): Promise<SearchResult[]>;
+  addDocuments(documents: AsyncIterable<DocumentInput> | Iterable<DocumentInput>, options?: CorpusOptions): Promise<AddDocumentsResult>;
+  removeDocuments(ids: readonly string[], options?: CallOptions): Promise<number>;
+}
+
 /** Options of `DatasetManager`. */
 export interface DatasetManagerOptions {
   store: Store;
+  /** Default: the store itself. `reembed` and `corpusStatistics` are about the store's documents in any case. */
+  documents?: DocumentStore;
   /** Makes vectors of texts; without one only keyword search works. */
   embedder?: Embedder;
   /** Judges profanity; default: German and English word lists. */
@@ -56,7 +65,7 @@ export class DatasetManager {
   readonly quality: QualityChecker;
   readonly #registry: DatasetRegistry;
   readonly #corpus: Corpus;
-  readonly #search: HybridSearch;
+  readonly #documents: DocumentStore;
   readonly #tokenizer: Tokenizer | undefined;
   readonly #references: (id: string) => Promise<string[]>;
   readonly #logger: Logger | undefined;
@@ -65,13 +74,13 @@ export class DatasetManager {
     if (!options?.store)
       throw new ConfigurationError("config_invalid", "DatasetManager needs a store: new DatasetManager({ store: await openStore() }).");
     const { store, embedder, profanity, quality: { domainRelevance, ...bounds } = {} } = options;
-    this.#search = new HybridSearch({ store, embedder });
     this.quality = new QualityChecker({
       ...bounds,
       profanity,
       ...(domainRelevance ? { domainRelevance: this.#relevance.bind(this) } : {}),
     });
     this.#corpus = new Corpus({ store, embedder, quality: this.quality });
+    this.#documents = options.documents ?? inStore(this.#corpus, new HybridSearch({ store, embedder }));
     this.#registry = new DatasetRegistry(store);
     this.#tokenizer = options.tokenizer;
     this.#references = options.references ?? (async () => []);
@@ -90,7 +99,7 @@ export class DatasetManager {
     documents: AsyncIterable<DocumentInput> | Iterable<DocumentInput>,
     options: CorpusOptions = {},
   ): Promise<AddDocumentsResult> {
-    const result = await this.#corpus.addDocuments(documents, options);
+    const result = await this.#documents.addDocuments(documents, options);
     this.#logger?.info({ added: result.added, skipped: result.skipped, rejected: result.rejected.length }, "documents added");
     return result;
   }
@@ -103,7 +112,7 @@ export class DatasetManager {
    * ```
    */
   async removeDocuments(ids: readonly string[], options: CallOptions = {}): Promise<number> {
-    return this.#corpus.removeDocuments(ids, options);
+    return this.#documents.removeDocuments(ids, options);
   }
 
   /**
@@ -138,7 +147,7 @@ export class DatasetManager {
    * ```
    */
   async search(query: SearchQuery, options: CallOptions = {}): Promise<SearchResult[]> {
-    return this.#search.search(query, options);
+    return this.#documents.search(query, options);
   }
 
   /**
@@ -297,4 +306,12 @@ export class DatasetManager {
     const { chunks } = await this.#corpus.statistics(options);
     return chunks === 0 ? null : 0;
   }
+}
+
+function inStore(corpus: Corpus, search: HybridSearch): DocumentStore {
+  return {
+    search: (query, options) => search.search(query, options),
+    addDocuments: (documents, options) => corpus.addDocuments(documents, options),
+    removeDocuments: (ids, options) => corpus.removeDocuments(ids, options),
+  };
 }

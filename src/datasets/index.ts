@@ -2,7 +2,7 @@ export type { CheckSummary, DatasetAnalysis } from "./analysis.js";
 export { type TextClassification, type TextClassifier, type WordListOptions, wordListClassifier } from "./checks/profanity.js";
 export type { CorpusOptions, CorpusProgress, CorpusStatistics } from "./corpus.js";
 export type { DatasetInput } from "./dataset-input.js";
-export { DatasetManager, type DatasetManagerOptions } from "./dataset-manager.js";
+export { DatasetManager, type DatasetManagerOptions, type DocumentStore } from "./dataset-manager.js";
 export { type Duplicate, DuplicateIndex, type DuplicateIndexOptions, type QuestionAnswer } from "./duplicate-index.js";
 export type { ExportOptions } from "./export/export-dataset.js";
 export type { ExportRow } from "./export/export-row.js";

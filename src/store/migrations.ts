@@ -11,6 +11,7 @@ import { datasetMigrations } from "./tables/dataset.js";
 import { feedbackMigrations } from "./tables/feedback.js";
 import { generationMigrations } from "./tables/generation.js";
 import { trainingMigrations } from "./tables/training.js";
+import { uds3Migrations } from "./tables/uds3.js";
 
 /** The schema in which all of CLARA's tables live. */
 export const SCHEMA = "clara";
@@ -25,6 +26,7 @@ export const allMigrations: Readonly<Record<string, Migration>> = {
   ...corpusMigrations,
   ...generationMigrations,
   ...canaryMigrations,
+  ...uds3Migrations,
 };
 
 /** Extensions that are used where the database allows them; each missing one is a capability gap, never a failure. */

@@ -6,6 +6,7 @@ import type { DatasetTables } from "./tables/dataset.js";
 import type { FeedbackTables } from "./tables/feedback.js";
 import type { GenerationTables } from "./tables/generation.js";
 import type { TrainingTables } from "./tables/training.js";
+import type { Uds3Tables } from "./tables/uds3.js";
 
 /** Every table of the schema `clara`, for Kysely. */
 export interface Database
@@ -16,4 +17,5 @@ export interface Database
     CanaryTables,
     CycleTables,
     CorpusTables,
-    GenerationTables {}
+    GenerationTables,
+    Uds3Tables {}

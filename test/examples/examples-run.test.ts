@@ -7,6 +7,8 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { createDatabase } from "../setup/index.js";
+import { chromaUrl, neo4jUrl } from "../uds3/support/databases.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const node = join(root, "node_modules/.bin/node");
@@ -66,5 +68,21 @@ test("the Express chatbot answers and takes feedback", async () => {
     child.kill("SIGTERM");
     const [code] = await exit;
     expect(code).toBe(0);
+  }
+}, 300_000);
+
+test("documents in one's own databases are found by all three legs", async () => {
+  const database = await createDatabase();
+  try {
+    const { stdout } = await execa(node, ["uds3.ts"], {
+      cwd: join(folder, "examples/uds3"),
+      env: { DATA_DIR: join(folder, "uds3-data"), POSTGRES_URL: database.url, CHROMA_URL: await chromaUrl(), NEO4J_URL: await neo4jUrl() },
+    });
+    expect(stdout).toMatch(/^documents: 2 added, 0 known$/m);
+    expect(stdout).toMatch(/^building-code-58: 0\.\d\d by graph, keyword, vector$/m);
+    expect(stdout).toMatch(/^solar-guide: 0\.\d\d by .*graph/m);
+    expect(stdout).toMatch(/^missing: \[\]$/m);
+  } finally {
+    await database.drop();
   }
 }, 300_000);

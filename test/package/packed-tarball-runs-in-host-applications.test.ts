@@ -81,6 +81,18 @@ describe("the packed tarball", () => {
     expect(JSON.parse(stdout)).toEqual({ status: "accepted", accepted: 1 });
   });
 
+  test("names the package to install where a client of one's own databases is missing", async () => {
+    const code = `
+      import { Uds3 } from "clara-sdk/uds3";
+      const uds3 = new Uds3({ postgres: "postgres://127.0.0.1:9/x", chroma: "http://127.0.0.1:9", neo4j: { url: "bolt://127.0.0.1:9" } });
+      await uds3.search({ queryText: "x", searchTypes: ["graph"] }).catch(({ code, message }) => console.log(code, message));
+      await uds3.close();`;
+    await writeFile(join(host, "uds3.mjs"), code);
+    const { stdout } = await run({ cwd: host })`node uds3.mjs`;
+    expect(stdout).toContain("config_invalid");
+    expect(stdout).toContain("npm install neo4j-driver");
+  });
+
   test("brings the clara command", async () => {
     const { stdout } = await run({ cwd: host })`npx clara --version`;
     expect(stdout.trim()).toMatch(/^\d+\.\d+\.\d+$/);

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
 import { stopServers } from "./postgres-server.js";
+import { stopProcesses } from "./server-process.js";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -20,6 +21,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide("runProcess", process.pid);
   return async () => {
     await stopServers(runFolder);
+    await stopProcesses(runFolder);
     await rm(runFolder, { recursive: true, force: true });
   };
 }

