@@ -6,6 +6,7 @@ import type {
   CallOptions,
   Dataset,
   DatasetItem,
+  DatasetTombstone,
   DocumentInput,
   Embedder,
   Logger,
@@ -18,6 +19,7 @@ import { analyzeItems, type DatasetAnalysis } from "./analysis.js";
 import type { TextClassifier } from "./checks/profanity.js";
 import { Corpus, type CorpusOptions, type CorpusStatistics } from "./corpus.js";
 import { collectRows, type DatasetInput, emptyDataset, parseHeader, requireArray } from "./dataset-input.js";
+import { changesBetween, type DatasetChange, type DatasetDiff, summariseChanges } from "./diff.js";
 import { type ExportOptions, exportItems, parseExportOptions } from "./export/export-dataset.js";
 import { type PrepareOptions, prepareCandidates, toCandidates } from "./preparation.js";
 import { QualityChecker, type QualityOptions } from "./quality-checker.js";
@@ -197,7 +199,7 @@ export class DatasetManager {
   }
 
   /**
-   * One dataset. @throws NotFoundError `dataset_not_found`
+   * One dataset, with its lineage. @throws NotFoundError `dataset_not_found`, `dataset_deleted` (the tombstone is in `details`)
    * @example
    * ```ts
    * (await clara.datasets.get(id)).splits.train; // 80
@@ -230,15 +232,54 @@ export class DatasetManager {
   }
 
   /**
-   * Deletes a dataset: its rows go, its version number is never given again. @throws ConflictError `dataset_in_use`; NotFoundError `dataset_not_found`
+   * Deletes a dataset: its rows go; a tombstone with its content hash, the time and the reason stays, and its version number is never given again.
+   * @throws ConflictError `dataset_in_use`; NotFoundError `dataset_not_found`, `dataset_deleted`
    * @example
    * ```ts
-   * await clara.datasets.delete(id);
+   * await clara.datasets.delete(id, { reason: "wrong department" });
    * ```
    */
-  async delete(id: string, options: CallOptions = {}): Promise<void> {
+  async delete(id: string, options: CallOptions & { reason?: string } = {}): Promise<void> {
     await this.#registry.get(id, options);
     await this.#registry.delete(id, await this.#references(id), options);
+  }
+
+  /**
+   * What is left of a deleted dataset; null while it is there. @throws NotFoundError `dataset_not_found` where it never was
+   * @example
+   * ```ts
+   * (await clara.datasets.tombstone(id))?.reason; // "wrong department"
+   * ```
+   */
+  async tombstone(id: string, options: CallOptions = {}): Promise<DatasetTombstone | null> {
+    return this.#registry.tombstone(id, options);
+  }
+
+  /**
+   * Counts the rows that were added, removed and changed from one dataset to another, by sample id, also by split. Reads both once, in batches of 500.
+   * @throws NotFoundError `dataset_not_found`, `dataset_deleted`
+   * @example
+   * ```ts
+   * const [after, before] = await clara.datasets.list({ name: "office", limit: 2 });
+   * if (before && after) console.log((await clara.datasets.diff(before.id, after.id)).added);
+   * ```
+   */
+  async diff(before: string, after: string, options: CallOptions = {}): Promise<DatasetDiff> {
+    const datasets = { before: await this.#registry.get(before, options), after: await this.#registry.get(after, options) };
+    const [left, right] = [this.#registry.itemsBySample(before, options), this.#registry.itemsBySample(after, options)];
+    return summariseChanges(datasets, left, right, options);
+  }
+
+  /**
+   * The rows that differ between two datasets, in the order of their sample ids. @throws NotFoundError `dataset_not_found`, `dataset_deleted`
+   * @example
+   * ```ts
+   * const [after, before] = await clara.datasets.list({ name: "office", limit: 2 });
+   * if (before && after) for await (const { kind, sampleId } of clara.datasets.changes(before.id, after.id)) console.log(kind, sampleId);
+   * ```
+   */
+  changes(before: string, after: string, options: CallOptions = {}): AsyncIterable<DatasetChange> {
+    return changesBetween(this.#registry.itemsBySample(before, options), this.#registry.itemsBySample(after, options), options);
   }
 
   /**
