@@ -1,3 +1,4 @@
 export { createHarness, describeEachStore, type StoreHarness } from "./each-store.js";
 export { createDatabase, postgresUrl, runOn, stockPostgresUrl, type TestDatabase } from "./postgres.js";
+export { pythonWithPyarrow } from "./pyarrow.js";
 export { runTs, type TsProcess } from "./run-ts.js";
