@@ -7,6 +7,7 @@ export default defineConfig({
     "integrations/openai": "src/integrations/openai.ts",
     "integrations/ai-sdk": "src/integrations/ai-sdk.ts",
     "cli/main": "src/cli/main.ts",
+    "datasets/parquet-worker": "src/datasets/import/parquet-worker.ts",
     "store/pglite-worker": "src/store/pglite-worker.ts",
   },
   format: "esm",

@@ -48,7 +48,7 @@ const Header = z.object({
 });
 
 /** Name, description and domain of a new dataset. @throws ValidationError `input_invalid`, naming the field */
-export function parseHeader(input: DatasetInput): z.infer<typeof Header> {
+export function parseHeader(input: Pick<DatasetInput, "name" | "description" | "domain">): z.infer<typeof Header> {
   const header = Header.safeParse(input);
   if (header.success) return header.data;
   const issue = header.error.issues[0];
@@ -86,7 +86,7 @@ export async function collectRows(
 }
 
 /** Bounds the lineage of a dataset; the whole list stands in its rows. */
-const KEPT_SAMPLE_IDS = 1000;
+export const KEPT_SAMPLE_IDS = 1000;
 
 function sampleIdsOf(prepared: PreparedData): { sampleIds: string[] } {
   return { sampleIds: prepared.items.slice(0, KEPT_SAMPLE_IDS).map((item) => item.sample.id) };

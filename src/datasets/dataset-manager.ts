@@ -21,6 +21,10 @@ import { Corpus, type CorpusOptions, type CorpusStatistics } from "./corpus.js";
 import { collectRows, type DatasetInput, emptyDataset, parseHeader, requireArray } from "./dataset-input.js";
 import { changesBetween, type DatasetChange, type DatasetDiff, summariseChanges } from "./diff.js";
 import { type ExportOptions, exportItems, parseExportOptions } from "./export/export-dataset.js";
+import type { ImportSource } from "./import/byte-source.js";
+import { generationsOf } from "./import/generations.js";
+import { type ImportParts, importDataset } from "./import/import-dataset.js";
+import type { ImportDatasetOptions, ImportDatasetResult } from "./import/import-options.js";
 import { type PrepareOptions, prepareCandidates, toCandidates } from "./preparation.js";
 import { QualityChecker, type QualityOptions } from "./quality-checker.js";
 import { type DatasetFilter, DatasetRegistry } from "./registry.js";
@@ -62,6 +66,7 @@ export class DatasetManager {
   readonly #tokenizer: Tokenizer | undefined;
   readonly #references: (id: string) => Promise<string[]>;
   readonly #logger: Logger | undefined;
+  readonly #generations: ImportParts["generation"];
 
   constructor(options: DatasetManagerOptions) {
     if (!options?.store)
@@ -78,6 +83,7 @@ export class DatasetManager {
     this.#tokenizer = options.tokenizer;
     this.#references = options.references ?? (async () => []);
     this.#logger = options.logger;
+    this.#generations = generationsOf(store);
   }
 
   /**
@@ -325,6 +331,28 @@ export class DatasetManager {
     const parsed = parseExportOptions(exportOptions);
     await this.#registry.get(id, options);
     return exportItems(this.items(id, { split: parsed.split, signal: options.signal }), parsed, options);
+  }
+
+  /**
+   * Makes a dataset of a file or a stream: CLARA's own exports (`jsonl`, `csv`, `parquet`), fine-tuning files (`openai`, `sharegpt`, `alpaca`), exports of
+   * `langfuse` and `tensorzero`, and feedback (`veritas`). It is read once, record by record; what cannot be used is counted and named by row and code, and the
+   * rest goes on. Nothing is made where it fails or is aborted.
+   * @throws ValidationError `input_invalid`, `dataset_empty` (with the reasons), `payload_too_large` (too many samples to prepare); StorageError `disk_full`
+   * @example
+   * ```ts
+   * const { dataset, rejected, errors } = await clara.datasets.import("alpaca.json", { format: "alpaca", name: "office" });
+   * for (const { line, code, message } of errors) console.log(line, code, message);
+   * ```
+   */
+  async import(source: ImportSource, options: ImportDatasetOptions): Promise<ImportDatasetResult> {
+    const { name, description, domain } = parseHeader(options);
+    const { prepare } = options;
+    const preparation = this.#withDefaults({ ...prepare, domain: (prepare || undefined)?.domain ?? domain });
+    const parts = { registry: this.#registry, quality: this.quality, tokenizer: this.#tokenizer, generation: this.#generations };
+    const result = await importDataset(source, options, { name, description, domain, preparation }, parts);
+    const { dataset, rows, rejected } = result;
+    this.#logger?.info({ datasetId: dataset.id, name, version: dataset.version, rows, rejected }, "dataset imported");
+    return result;
   }
 
   #withDefaults(options: PrepareOptions): PrepareOptions {

@@ -13,9 +13,15 @@ import type {
   SplitName,
 } from "../types/index.js";
 import { contentHashOf } from "./content-hash.js";
+import { inGroups } from "./export/in-groups.js";
 
 /** Rows written or read at once: bounds memory and the number of parameters of one statement. */
 const BATCH = 500;
+const WRITTEN = {
+  rows: BATCH,
+  size: 8 * 1024 * 1024,
+  sizeOf: ({ sample }: DatasetItem) => sample.prompt.length + sample.response.length,
+};
 /** How many removed samples are kept with a dataset; counts by reason are kept whole. */
 const KEPT_REMOVALS = 1000;
 
@@ -29,6 +35,15 @@ export interface NewDataset {
   lineage: Dataset["lineage"];
   /** Options and report of the preparation, kept for `analyze`. */
   preparation?: { options: Record<string, unknown>; report: PreparationReport };
+}
+
+/** A dataset whose rows are read while they are written, so that they need not fit into memory. */
+export interface StreamedDataset extends Omit<NewDataset, "items"> {
+  items: AsyncIterable<DatasetItem> | Iterable<DatasetItem>;
+  itemCount: number;
+  contentHash: string;
+  /** Mean quality score of the rows, 0..1. */
+  quality: number;
 }
 
 /** Options of `list`. */
@@ -61,13 +76,19 @@ export class DatasetRegistry {
 
   /** Writes the next version, or gives back the version that has the same rows; within `transaction` where given. */
   async create(input: NewDataset, options: CallOptions & { transaction?: Executor } = {}): Promise<Dataset> {
-    const contentHash = contentHashOf(input.items);
-    const work = (executor: Executor): Promise<Dataset> => this.#write(executor, input, contentHash, options.signal);
+    const { items } = input;
+    const rows = { itemCount: items.length, contentHash: contentHashOf(items), quality: meanQuality(items) };
+    return this.createStreamed({ ...input, ...rows }, options);
+  }
+
+  /** As `create`, of rows that are read once, and only where no version has them already. */
+  async createStreamed(input: StreamedDataset, options: CallOptions & { transaction?: Executor } = {}): Promise<Dataset> {
+    const work = (executor: Executor): Promise<Dataset> => this.#write(executor, input, options.signal);
     if (options.transaction) return work(options.transaction);
     return this.#store.db.transaction().execute(work);
   }
 
-  async #write(executor: Executor, input: NewDataset, contentHash: string, signal?: AbortSignal): Promise<Dataset> {
+  async #write(executor: Executor, input: StreamedDataset, signal?: AbortSignal): Promise<Dataset> {
     throwIfAborted(signal);
     // Versions of one name are counted by one writer at a time, over all processes; the lock goes with the transaction.
     await sql`select pg_advisory_xact_lock(hashtextextended(${`clara.dataset:${input.name}`}, 0))`.execute(executor);
@@ -75,7 +96,7 @@ export class DatasetRegistry {
       .selectFrom("dataset")
       .selectAll()
       .where("name", "=", input.name)
-      .where("content_hash", "=", contentHash)
+      .where("content_hash", "=", input.contentHash)
       .where("deleted_at", "is", null)
       .executeTakeFirst();
     if (same) return toDataset(same);
@@ -91,22 +112,24 @@ export class DatasetRegistry {
         id,
         name: input.name,
         version: Number(version) + 1,
-        content_hash: contentHash,
+        content_hash: input.contentHash,
         description: input.description ?? null,
         domain: input.domain ?? null,
-        item_count: input.items.length,
+        item_count: input.itemCount,
         splits: JSON.stringify(input.statistics.splits),
-        quality: meanQuality(input.items),
+        quality: input.quality,
         statistics: JSON.stringify(input.statistics),
         preparation: input.preparation ? JSON.stringify(toStoredPreparation(input.preparation)) : null,
         lineage: JSON.stringify(input.lineage),
       })
       .returningAll()
       .executeTakeFirstOrThrow();
-    for (let start = 0; start < input.items.length; start += BATCH) {
+    let position = 0;
+    for await (const group of inGroups(input.items, WRITTEN)) {
       throwIfAborted(signal);
-      const rows = input.items.slice(start, start + BATCH).map((item, index) => toRow(id, start + index, item));
+      const rows = group.map((item, index) => toRow(id, position + index, item));
       await executor.insertInto("dataset_item").values(rows).execute();
+      position += group.length;
     }
     return toDataset(created);
   }

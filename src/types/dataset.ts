@@ -52,6 +52,8 @@ export const DatasetLineage = z.object({
   feedbackIds: z.number().int().optional(),
   /** The first 1,000 ids of the samples that became rows, in the rows' order; those of erased people are taken out. */
   sampleIds: z.array(z.string()).optional(),
+  /** The file that was imported: its SHA-256 (hex), its records, and how many of them could not be used. */
+  import: z.object({ format: z.string(), sha256: z.string(), rows: z.number().int(), rejected: z.number().int() }).optional(),
 });
 export type DatasetLineage = z.infer<typeof DatasetLineage>;
 

@@ -13,7 +13,8 @@ export async function* toCsv(rows: AsyncIterable<ExportRow>): AsyncIterable<Uint
   const encoder = new TextEncoder();
   const columns = [...EXPORT_COLUMNS];
   yield encoder.encode(`${columns.join(",")}\r\n`);
-  const options = { columns, record_delimiter: "\r\n", quoted_empty: true, cast: { string: escapeFormula } };
+  // An empty text is quoted, an absent one is not; so is every line break, for readers take a lone one for the end of a record too.
+  const options = { columns, record_delimiter: "\r\n", quoted_match: /^$|[\r\n]/, cast: { string: escapeFormula } };
   for await (const group of inGroups(rows, TEXT_GROUPS)) yield encoder.encode(stringify(group, options));
 }
 
