@@ -42,7 +42,7 @@ export interface DatasetManagerOptions {
   /** Counts tokens as the base model does; without one they are estimated, and results say so. */
   tokenizer?: Tokenizer;
   /** Bounds of the quality checks. `domainRelevance: true` compares samples with the corpus of their domain; default false. */
-  quality?: Pick<QualityOptions, "minLength" | "maxLength" | "minScore"> & { domainRelevance?: boolean };
+  quality?: Omit<QualityOptions, "profanity" | "domainRelevance"> & { domainRelevance?: boolean };
   /** Names what uses a dataset (`job <id>`, `cycle <id>`), so that `delete` refuses; default: nothing does. */
   references?: (id: string) => Promise<string[]>;
   logger?: Logger;
