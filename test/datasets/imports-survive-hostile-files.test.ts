@@ -207,7 +207,7 @@ describe("Parquet (A22)", () => {
       }),
       { numRuns: 40 },
     );
-  });
+  }, 240_000);
 
   it("that keeps the decoder too long is given up", async () => {
     const source = new ByteSource([await parquetOf([item("slow")], "slow")]);
@@ -227,7 +227,7 @@ for codec in ["none", "snappy", "gzip", "brotli", "zstd"]:
     parquet.write_table(table, f"{folder}/{codec}.parquet", compression=codec)
 chat = pa.table({"messages": [[{"role": "user", "content": "Wo?"}, {"role": "assistant", "content": "Hier."}]]})
 parquet.write_table(chat, f"{folder}/chat.parquet")
-bomb = pa.table({"prompt": ["a" * 1_000_000] * 1000, "response": ["b"] * 1000})
+bomb = pa.table({"prompt": ["a" * 1_000_000] * 540, "response": ["b"] * 540})
 parquet.write_table(bomb, f"{folder}/bomb.parquet", compression="zstd", use_dictionary=False)`;
     await execa(await pythonWithPyarrow(), ["-c", program, folder]);
     for (const codec of ["none", "snappy", "gzip", "brotli", "zstd"]) {
@@ -242,7 +242,7 @@ parquet.write_table(bomb, f"{folder}/bomb.parquet", compression="zstd", use_dict
     expect(chat).toMatchObject({ rows: 1, accepted: 1 });
     const bomb = datasets.import(join(folder, "bomb.parquet"), { format: "parquet", name: "arrow bomb" });
     await expect(bomb).rejects.toMatchObject({ code: "dataset_empty", details: { reasons: ["row_group_too_large"] } });
-  });
+  }, 240_000);
 });
 
 describe("what is exported comes back with the same content", () => {
