@@ -8,6 +8,7 @@ export default defineConfig({
     "integrations/ai-sdk": "src/integrations/ai-sdk.ts",
     "uds3/index": "src/uds3/index.ts",
     "cli/main": "src/cli/main.ts",
+    "datasets/parquet-worker": "src/datasets/import/parquet-worker.ts",
     "store/pglite-worker": "src/store/pglite-worker.ts",
   },
   format: "esm",

@@ -25,6 +25,7 @@ export type ClaraErrorCode =
   | "dataset_empty"
   | "dataset_too_small"
   | "dataset_not_found"
+  | "dataset_deleted"
   | "job_not_found"
   | "adapter_not_found"
   | "canary_not_found"

@@ -48,7 +48,7 @@ const Header = z.object({
 });
 
 /** Name, description and domain of a new dataset. @throws ValidationError `input_invalid`, naming the field */
-export function parseHeader(input: DatasetInput): z.infer<typeof Header> {
+export function parseHeader(input: Pick<DatasetInput, "name" | "description" | "domain">): z.infer<typeof Header> {
   const header = Header.safeParse(input);
   if (header.success) return header.data;
   const issue = header.error.issues[0];
@@ -68,21 +68,28 @@ export async function collectRows(
     const problem = given.length === 0 ? "none was given" : `${given.join(" and ")} were given`;
     throw new ValidationError("input_invalid", `Give exactly one of samples, items, query, feedback; ${problem}.`, { details: { given } });
   }
-  if (input.items) return { prepared: await asPrepared(requireArray("items", input.items), parts), lineage: {}, isPrepared: true };
+  if (input.items) {
+    const prepared = await asPrepared(requireArray("items", input.items), parts);
+    return { prepared, lineage: { source: "items", ...sampleIdsOf(prepared) }, isPrepared: true };
+  }
   if (input.feedback) {
     const candidates = requireArray("feedback", input.feedback).map((feedback, index) => fromFeedback(feedback, index, preparation.domain));
-    return {
-      prepared: await prepareCandidates(candidates, preparation, parts, options),
-      lineage: { feedbackIds: candidates.length },
-      isPrepared: false,
-    };
+    const prepared = await prepareCandidates(candidates, preparation, parts, options);
+    return { prepared, lineage: { source: "feedback", feedbackIds: candidates.length, ...sampleIdsOf(prepared) }, isPrepared: false };
   }
   const sources = input.query ? await parts.search(input.query, options) : requireArray("samples", input.samples ?? []);
-  return {
-    prepared: await prepareCandidates(toCandidates(sources, preparation.domain), preparation, parts, options),
-    lineage: input.query ? { query: JSON.stringify(SearchQuery.parse(input.query)) } : {},
-    isPrepared: false,
-  };
+  const prepared = await prepareCandidates(toCandidates(sources, preparation.domain), preparation, parts, options);
+  const origin = input.query
+    ? ({ source: "query", query: JSON.stringify(SearchQuery.parse(input.query)) } as const)
+    : ({ source: "samples" } as const);
+  return { prepared, lineage: { ...origin, ...sampleIdsOf(prepared) }, isPrepared: false };
+}
+
+/** Bounds the lineage of a dataset; the whole list stands in its rows. */
+export const KEPT_SAMPLE_IDS = 1000;
+
+function sampleIdsOf(prepared: PreparedData): { sampleIds: string[] } {
+  return { sampleIds: prepared.items.slice(0, KEPT_SAMPLE_IDS).map((item) => item.sample.id) };
 }
 
 /** @throws ValidationError `input_invalid` where a host without types passes something else */

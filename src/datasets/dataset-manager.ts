@@ -6,6 +6,7 @@ import type {
   CallOptions,
   Dataset,
   DatasetItem,
+  DatasetTombstone,
   DocumentInput,
   Embedder,
   Logger,
@@ -18,7 +19,12 @@ import { analyzeItems, type DatasetAnalysis } from "./analysis.js";
 import type { TextClassifier } from "./checks/profanity.js";
 import { Corpus, type CorpusOptions, type CorpusStatistics } from "./corpus.js";
 import { collectRows, type DatasetInput, emptyDataset, parseHeader, requireArray } from "./dataset-input.js";
+import { changesBetween, type DatasetChange, type DatasetDiff, summariseChanges } from "./diff.js";
 import { type ExportOptions, exportItems, parseExportOptions } from "./export/export-dataset.js";
+import type { ImportSource } from "./import/byte-source.js";
+import { generationsOf } from "./import/generations.js";
+import { type ImportParts, importDataset } from "./import/import-dataset.js";
+import type { ImportDatasetOptions, ImportDatasetResult } from "./import/import-options.js";
 import { type PrepareOptions, prepareCandidates, toCandidates } from "./preparation.js";
 import { QualityChecker, type QualityOptions } from "./quality-checker.js";
 import { type DatasetFilter, DatasetRegistry } from "./registry.js";
@@ -45,7 +51,7 @@ export interface DatasetManagerOptions {
   /** Counts tokens as the base model does; without one they are estimated, and results say so. */
   tokenizer?: Tokenizer;
   /** Bounds of the quality checks. `domainRelevance: true` compares samples with the corpus of their domain; default false. */
-  quality?: Pick<QualityOptions, "minLength" | "maxLength" | "minScore"> & { domainRelevance?: boolean };
+  quality?: Omit<QualityOptions, "profanity" | "domainRelevance"> & { domainRelevance?: boolean };
   /** Names what uses a dataset (`job <id>`, `cycle <id>`), so that `delete` refuses; default: nothing does. */
   references?: (id: string) => Promise<string[]>;
   logger?: Logger;
@@ -69,6 +75,7 @@ export class DatasetManager {
   readonly #tokenizer: Tokenizer | undefined;
   readonly #references: (id: string) => Promise<string[]>;
   readonly #logger: Logger | undefined;
+  readonly #generations: ImportParts["generation"];
 
   constructor(options: DatasetManagerOptions) {
     if (!options?.store)
@@ -85,6 +92,7 @@ export class DatasetManager {
     this.#tokenizer = options.tokenizer;
     this.#references = options.references ?? (async () => []);
     this.#logger = options.logger;
+    this.#generations = generationsOf(store);
   }
 
   /**
@@ -206,7 +214,7 @@ export class DatasetManager {
   }
 
   /**
-   * One dataset. @throws NotFoundError `dataset_not_found`
+   * One dataset, with its lineage. @throws NotFoundError `dataset_not_found`, `dataset_deleted` (the tombstone is in `details`)
    * @example
    * ```ts
    * (await clara.datasets.get(id)).splits.train; // 80
@@ -239,15 +247,54 @@ export class DatasetManager {
   }
 
   /**
-   * Deletes a dataset: its rows go, its version number is never given again. @throws ConflictError `dataset_in_use`; NotFoundError `dataset_not_found`
+   * Deletes a dataset: its rows go; a tombstone with its content hash, the time and the reason stays, and its version number is never given again.
+   * @throws ConflictError `dataset_in_use`; NotFoundError `dataset_not_found`, `dataset_deleted`
    * @example
    * ```ts
-   * await clara.datasets.delete(id);
+   * await clara.datasets.delete(id, { reason: "wrong department" });
    * ```
    */
-  async delete(id: string, options: CallOptions = {}): Promise<void> {
+  async delete(id: string, options: CallOptions & { reason?: string } = {}): Promise<void> {
     await this.#registry.get(id, options);
     await this.#registry.delete(id, await this.#references(id), options);
+  }
+
+  /**
+   * What is left of a deleted dataset; null while it is there. @throws NotFoundError `dataset_not_found` where it never was
+   * @example
+   * ```ts
+   * (await clara.datasets.tombstone(id))?.reason; // "wrong department"
+   * ```
+   */
+  async tombstone(id: string, options: CallOptions = {}): Promise<DatasetTombstone | null> {
+    return this.#registry.tombstone(id, options);
+  }
+
+  /**
+   * Counts the rows that were added, removed and changed from one dataset to another, by sample id, also by split. Reads both once, in batches of 500.
+   * @throws NotFoundError `dataset_not_found`, `dataset_deleted`
+   * @example
+   * ```ts
+   * const [after, before] = await clara.datasets.list({ name: "office", limit: 2 });
+   * if (before && after) console.log((await clara.datasets.diff(before.id, after.id)).added);
+   * ```
+   */
+  async diff(before: string, after: string, options: CallOptions = {}): Promise<DatasetDiff> {
+    const datasets = { before: await this.#registry.get(before, options), after: await this.#registry.get(after, options) };
+    const [left, right] = [this.#registry.itemsBySample(before, options), this.#registry.itemsBySample(after, options)];
+    return summariseChanges(datasets, left, right, options);
+  }
+
+  /**
+   * The rows that differ between two datasets, in the order of their sample ids. @throws NotFoundError `dataset_not_found`, `dataset_deleted`
+   * @example
+   * ```ts
+   * const [after, before] = await clara.datasets.list({ name: "office", limit: 2 });
+   * if (before && after) for await (const { kind, sampleId } of clara.datasets.changes(before.id, after.id)) console.log(kind, sampleId);
+   * ```
+   */
+  changes(before: string, after: string, options: CallOptions = {}): AsyncIterable<DatasetChange> {
+    return changesBetween(this.#registry.itemsBySample(before, options), this.#registry.itemsBySample(after, options), options);
   }
 
   /**
@@ -293,6 +340,28 @@ export class DatasetManager {
     const parsed = parseExportOptions(exportOptions);
     await this.#registry.get(id, options);
     return exportItems(this.items(id, { split: parsed.split, signal: options.signal }), parsed, options);
+  }
+
+  /**
+   * Makes a dataset of a file or a stream: CLARA's own exports (`jsonl`, `csv`, `parquet`), fine-tuning files (`openai`, `sharegpt`, `alpaca`), exports of
+   * `langfuse` and `tensorzero`, and feedback (`veritas`). It is read once, record by record; what cannot be used is counted and named by row and code, and the
+   * rest goes on. Nothing is made where it fails or is aborted.
+   * @throws ValidationError `input_invalid`, `dataset_empty` (with the reasons), `payload_too_large` (too many samples to prepare); StorageError `disk_full`
+   * @example
+   * ```ts
+   * const { dataset, rejected, errors } = await clara.datasets.import("alpaca.json", { format: "alpaca", name: "office" });
+   * for (const { line, code, message } of errors) console.log(line, code, message);
+   * ```
+   */
+  async import(source: ImportSource, options: ImportDatasetOptions): Promise<ImportDatasetResult> {
+    const { name, description, domain } = parseHeader(options);
+    const { prepare } = options;
+    const preparation = this.#withDefaults({ ...prepare, domain: (prepare || undefined)?.domain ?? domain });
+    const parts = { registry: this.#registry, quality: this.quality, tokenizer: this.#tokenizer, generation: this.#generations };
+    const result = await importDataset(source, options, { name, description, domain, preparation }, parts);
+    const { dataset, rows, rejected } = result;
+    this.#logger?.info({ datasetId: dataset.id, name, version: dataset.version, rows, rejected }, "dataset imported");
+    return result;
   }
 
   #withDefaults(options: PrepareOptions): PrepareOptions {

@@ -1,11 +1,18 @@
 export type { CheckSummary, DatasetAnalysis } from "./analysis.js";
+export type { LanguageDetector } from "./checks/language.js";
 export { type TextClassification, type TextClassifier, type WordListOptions, wordListClassifier } from "./checks/profanity.js";
+export type { ToxicityClassifier } from "./checks/toxicity.js";
 export type { CorpusOptions, CorpusProgress, CorpusStatistics } from "./corpus.js";
 export type { DatasetInput } from "./dataset-input.js";
 export { DatasetManager, type DatasetManagerOptions, type DocumentStore } from "./dataset-manager.js";
+export type { DatasetChange, DatasetDiff } from "./diff.js";
 export { type Duplicate, DuplicateIndex, type DuplicateIndexOptions, type QuestionAnswer } from "./duplicate-index.js";
 export type { ExportOptions } from "./export/export-dataset.js";
 export type { ExportRow } from "./export/export-row.js";
+export type { ImportSource } from "./import/byte-source.js";
+export type { ImportDatasetOptions, ImportDatasetProgress, ImportDatasetResult, ImportFormat } from "./import/import-options.js";
+export type { ImportProblemCode } from "./import/record.js";
+export { toFeedback } from "./import/veritas.js";
 export type { PrepareOptions } from "./preparation.js";
 export { type DomainRelevance, QualityChecker, type QualityContext, type QualityOptions } from "./quality-checker.js";
 export type { DatasetFilter, StoredPreparation } from "./registry.js";

@@ -105,7 +105,7 @@ async function scored(
 ): Promise<{ sample: Sample; reason?: string }> {
   const { sample, kind, hasScore } = candidate;
   // What came through the feedback intake was judged there, perhaps by a person; and a rated answer may be rude, for it is not imitated.
-  const skip = sample.feedbackId !== undefined || sample.objective === "preference" ? (["profanity"] as const) : [];
+  const skip = sample.feedbackId !== undefined || sample.objective === "preference" ? (["profanity", "toxicity"] as const) : [];
   const report = await quality.check(sample, { kind, skip, signal });
   const failed = report.checks.find(
     (check) => !check.passed && (sample.objective === "imitate" || check.name === "encoding" || isTooLarge(sample, quality)),

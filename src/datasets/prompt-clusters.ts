@@ -6,13 +6,7 @@ import { hashOf, normaliseText } from "./text-normalisation.js";
  * depends on the questions alone, not on their order.
  */
 export function clusterPrompts(prompts: readonly string[]): (prompt: string) => string {
-  // One prompt stands for all that are equal after normalisation; the least of them, so that the order does not matter.
-  const representatives = new Map<string, string>();
-  for (const prompt of prompts) {
-    const key = normaliseText(prompt);
-    const known = representatives.get(key);
-    if (known === undefined || prompt < known) representatives.set(key, prompt);
-  }
+  const keys = [...new Set(prompts.map(normaliseText))].sort();
   const parents = new Map<string, string>();
   const rootOf = (key: string): string => {
     let root = key;
@@ -20,8 +14,9 @@ export function clusterPrompts(prompts: readonly string[]): (prompt: string) => 
     return root;
   };
   const index = new DuplicateIndex();
-  for (const key of [...representatives.keys()].sort()) {
-    const pair = { prompt: representatives.get(key)!, response: "" };
+  for (const key of keys) {
+    // Compared without case: a question in capitals is full of names, which would keep it apart from the same question with a slip of the pen.
+    const pair = { prompt: key, response: "" };
     for (const found of index.findNear(pair)) {
       const [first, second] = [rootOf(found.id), rootOf(key)].sort() as [string, string];
       if (first !== second) parents.set(second, first);

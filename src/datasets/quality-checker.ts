@@ -1,9 +1,11 @@
 import { AbortedError } from "../errors.js";
 import type { CallOptions, PairSketch, QualityCheck, QualityReport } from "../types/index.js";
 import { checkEncoding } from "./checks/encoding.js";
+import { checkLanguage, detectByFrequentWords, type LanguageDetector } from "./checks/language.js";
 import { checkLength } from "./checks/length.js";
 import { checkProfanity, type TextClassifier, wordListClassifier } from "./checks/profanity.js";
 import { checkRepetition } from "./checks/repetition.js";
+import { checkToxicity, type ToxicityClassifier } from "./checks/toxicity.js";
 import type { DuplicateIndex, QuestionAnswer } from "./duplicate-index.js";
 import { areAlike, sketchOf } from "./pair-sketch.js";
 
@@ -20,6 +22,14 @@ export interface QualityOptions {
   minScore?: number;
   /** Judges profanity; default: German and English word lists. */
   profanity?: TextClassifier;
+  /** Rate texts, for example as toxic, each within its own threshold; default: none. */
+  classifiers?: readonly ToxicityClassifier[];
+  /** Milliseconds that a classifier may take for one sample. Default 10,000. */
+  classifierTimeoutMs?: number;
+  /** Languages that samples may be in, as `detectLanguage` names them; a text whose language is not clear passes. Default: any. */
+  languages?: readonly string[];
+  /** Names a text's language; default: `german` and `english` by their frequent words. */
+  detectLanguage?: LanguageDetector;
   /** Judges domain relevance; default: none, the check is then neutral. */
   domainRelevance?: DomainRelevance;
 }
@@ -42,15 +52,17 @@ const WEIGHTS: Readonly<Record<QualityCheck["name"], number>> = {
   encoding: 0.15,
   repetition: 0.2,
   profanity: 0.15,
+  toxicity: 0.15,
+  language: 0.1,
   exact_duplicate: 0.05,
   near_duplicate: 0.05,
   domain_relevance: 0.1,
 };
 
-export const QUALITY_DEFAULTS = { minLength: 50, maxLength: 2048, minScore: 0.5 } as const;
+export const QUALITY_DEFAULTS = { minLength: 50, maxLength: 2048, minScore: 0.5, classifierTimeoutMs: 10_000 } as const;
 
 /**
- * Scores a sample 0..1 with the reasons: length, encoding, repetition, profanity, duplicates, domain relevance. The score is the weighted mean of the checks; a
+ * Scores a sample 0..1 with the reasons: length, encoding, repetition, profanity, toxicity, language, duplicates, domain relevance. The score is the weighted mean of the checks; a
  * sample passes with no failed check and at least the minimum score. A text over the maximum length is answered by its size alone.
  * @example
  * ```ts
@@ -63,6 +75,10 @@ export class QualityChecker {
   readonly maxLength: number;
   readonly minScore: number;
   readonly #profanity: TextClassifier;
+  readonly #classifiers: readonly ToxicityClassifier[];
+  readonly #classifierTimeoutMs: number;
+  readonly #languages: readonly string[] | undefined;
+  readonly #detectLanguage: LanguageDetector;
   readonly #domainRelevance: DomainRelevance | undefined;
 
   constructor(options: QualityOptions = {}) {
@@ -70,11 +86,15 @@ export class QualityChecker {
     this.maxLength = options.maxLength ?? QUALITY_DEFAULTS.maxLength;
     this.minScore = options.minScore ?? QUALITY_DEFAULTS.minScore;
     this.#profanity = options.profanity ?? wordListClassifier();
+    this.#classifiers = options.classifiers ?? [];
+    this.#classifierTimeoutMs = options.classifierTimeoutMs ?? QUALITY_DEFAULTS.classifierTimeoutMs;
+    this.#languages = options.languages;
+    this.#detectLanguage = options.detectLanguage ?? detectByFrequentWords;
     this.#domainRelevance = options.domainRelevance;
   }
 
   /**
-   * Runs the checks over one sample; reports instead of throwing.
+   * Runs the checks over one sample; reports instead of throwing. @throws EngineError where a classifier fails or takes too long
    * @example
    * ```ts
    * const { checks } = await clara.datasets.quality.check({ prompt: "Öffnungszeiten?", response: "asdfgh asdfgh" });
@@ -90,6 +110,11 @@ export class QualityChecker {
     if (Math.max(sample.prompt.length, sample.response.length) > this.maxLength) return { score: 0, passed: false, checks: [length] };
     const checks = [length, checkEncoding(sample), checkRepetition(sample)];
     if (!skipped.has("profanity")) checks.push(await checkProfanity(sample, this.#profanity, { signal: context.signal }));
+    if (this.#classifiers.length > 0 && !skipped.has("toxicity")) {
+      const options = { signal: context.signal, timeoutMs: this.#classifierTimeoutMs };
+      checks.push(await checkToxicity(sample, this.#classifiers, options));
+    }
+    if (this.#languages) checks.push(checkLanguage(sample, this.#languages, this.#detectLanguage));
     if (context.duplicates) checks.push(...checkDuplicates(sample, context.duplicates));
     const relevance = context.domain === undefined ? undefined : await this.#checkRelevance(sample, context.domain, context);
     const counted = checks.filter((check) => !skipped.has(check.name));
@@ -144,6 +169,7 @@ function checkDuplicates(sample: QuestionAnswer, index: Pick<DuplicateIndex, "fi
       name,
       score: 0,
       passed: false,
+      code: name,
       reason: `it repeats ${found.id}${kind === "near" ? ` (similarity ${found.similarity.toFixed(3)})` : ""}`,
     };
   });

@@ -3,11 +3,25 @@ import { type Selectable, sql } from "kysely";
 import { AbortedError, ConflictError, NotFoundError, ValidationError } from "../errors.js";
 import type { Executor, Store } from "../store/store.js";
 import type { DatasetTable } from "../store/tables/dataset.js";
-import type { CallOptions, Dataset, DatasetItem, DatasetStatistics, PreparationReport, SplitName } from "../types/index.js";
+import type {
+  CallOptions,
+  Dataset,
+  DatasetItem,
+  DatasetStatistics,
+  DatasetTombstone,
+  PreparationReport,
+  SplitName,
+} from "../types/index.js";
 import { contentHashOf } from "./content-hash.js";
+import { inGroups } from "./export/in-groups.js";
 
 /** Rows written or read at once: bounds memory and the number of parameters of one statement. */
 const BATCH = 500;
+const WRITTEN = {
+  rows: BATCH,
+  size: 8 * 1024 * 1024,
+  sizeOf: ({ sample }: DatasetItem) => sample.prompt.length + sample.response.length,
+};
 /** How many removed samples are kept with a dataset; counts by reason are kept whole. */
 const KEPT_REMOVALS = 1000;
 
@@ -21,6 +35,15 @@ export interface NewDataset {
   lineage: Dataset["lineage"];
   /** Options and report of the preparation, kept for `analyze`. */
   preparation?: { options: Record<string, unknown>; report: PreparationReport };
+}
+
+/** A dataset whose rows are read while they are written, so that they need not fit into memory. */
+export interface StreamedDataset extends Omit<NewDataset, "items"> {
+  items: AsyncIterable<DatasetItem> | Iterable<DatasetItem>;
+  itemCount: number;
+  contentHash: string;
+  /** Mean quality score of the rows, 0..1. */
+  quality: number;
 }
 
 /** Options of `list`. */
@@ -53,13 +76,19 @@ export class DatasetRegistry {
 
   /** Writes the next version, or gives back the version that has the same rows; within `transaction` where given. */
   async create(input: NewDataset, options: CallOptions & { transaction?: Executor } = {}): Promise<Dataset> {
-    const contentHash = contentHashOf(input.items);
-    const work = (executor: Executor): Promise<Dataset> => this.#write(executor, input, contentHash, options.signal);
+    const { items } = input;
+    const rows = { itemCount: items.length, contentHash: contentHashOf(items), quality: meanQuality(items) };
+    return this.createStreamed({ ...input, ...rows }, options);
+  }
+
+  /** As `create`, of rows that are read once, and only where no version has them already. */
+  async createStreamed(input: StreamedDataset, options: CallOptions & { transaction?: Executor } = {}): Promise<Dataset> {
+    const work = (executor: Executor): Promise<Dataset> => this.#write(executor, input, options.signal);
     if (options.transaction) return work(options.transaction);
     return this.#store.db.transaction().execute(work);
   }
 
-  async #write(executor: Executor, input: NewDataset, contentHash: string, signal?: AbortSignal): Promise<Dataset> {
+  async #write(executor: Executor, input: StreamedDataset, signal?: AbortSignal): Promise<Dataset> {
     throwIfAborted(signal);
     // Versions of one name are counted by one writer at a time, over all processes; the lock goes with the transaction.
     await sql`select pg_advisory_xact_lock(hashtextextended(${`clara.dataset:${input.name}`}, 0))`.execute(executor);
@@ -67,7 +96,7 @@ export class DatasetRegistry {
       .selectFrom("dataset")
       .selectAll()
       .where("name", "=", input.name)
-      .where("content_hash", "=", contentHash)
+      .where("content_hash", "=", input.contentHash)
       .where("deleted_at", "is", null)
       .executeTakeFirst();
     if (same) return toDataset(same);
@@ -83,27 +112,29 @@ export class DatasetRegistry {
         id,
         name: input.name,
         version: Number(version) + 1,
-        content_hash: contentHash,
+        content_hash: input.contentHash,
         description: input.description ?? null,
         domain: input.domain ?? null,
-        item_count: input.items.length,
+        item_count: input.itemCount,
         splits: JSON.stringify(input.statistics.splits),
-        quality: meanQuality(input.items),
+        quality: input.quality,
         statistics: JSON.stringify(input.statistics),
         preparation: input.preparation ? JSON.stringify(toStoredPreparation(input.preparation)) : null,
         lineage: JSON.stringify(input.lineage),
       })
       .returningAll()
       .executeTakeFirstOrThrow();
-    for (let start = 0; start < input.items.length; start += BATCH) {
+    let position = 0;
+    for await (const group of inGroups(input.items, WRITTEN)) {
       throwIfAborted(signal);
-      const rows = input.items.slice(start, start + BATCH).map((item, index) => toRow(id, start + index, item));
+      const rows = group.map((item, index) => toRow(id, position + index, item));
       await executor.insertInto("dataset_item").values(rows).execute();
+      position += group.length;
     }
     return toDataset(created);
   }
 
-  /** @throws NotFoundError `dataset_not_found`. */
+  /** @throws NotFoundError `dataset_not_found`, `dataset_deleted` (when and why in `details`). */
   async get(id: string, options: CallOptions & { transaction?: Executor } = {}): Promise<Dataset> {
     return toDataset(await this.#row(id, options));
   }
@@ -142,8 +173,33 @@ export class DatasetRegistry {
     await this.#row(id, options);
   }
 
+  /** The rows in the order of their sample ids' bytes, read in batches, so that two datasets can be merged. */
+  async *itemsBySample(id: string, { signal }: CallOptions = {}): AsyncIterable<DatasetItem> {
+    await this.#row(id, { signal });
+    let last: { sample_id: string; position: number } | undefined;
+    for (;;) {
+      throwIfAborted(signal);
+      const sampleId = sql<string>`sample_id collate "C"`;
+      let query = this.#store.db.selectFrom("dataset_item").selectAll().where("dataset_id", "=", id);
+      if (last) query = query.where(sql<boolean>`(sample_id collate "C", position) > (${last.sample_id}, ${last.position})`);
+      const rows = await query.orderBy(sampleId).orderBy("position").limit(BATCH).execute();
+      for (const row of rows) yield { sample: row.sample, split: row.split, group: row.group_key };
+      if (rows.length < BATCH) break;
+      last = rows[rows.length - 1]!;
+    }
+    await this.#row(id, { signal });
+  }
+
+  /** What is left of a deleted dataset; null where it is there. @throws NotFoundError `dataset_not_found` */
+  async tombstone(id: string, { signal }: CallOptions = {}): Promise<DatasetTombstone | null> {
+    throwIfAborted(signal);
+    const row = await this.#store.db.selectFrom("dataset").selectAll().where("id", "=", id).executeTakeFirst();
+    if (!row) throw notFound(id);
+    return row.deleted_at === null ? null : toTombstone(row, row.deleted_at);
+  }
+
   /** Leaves a tombstone and takes the rows away. @throws ConflictError `dataset_in_use` where `references` names users of it. */
-  async delete(id: string, references: readonly string[], { signal }: CallOptions = {}): Promise<void> {
+  async delete(id: string, references: readonly string[], { signal, reason }: CallOptions & { reason?: string } = {}): Promise<void> {
     throwIfAborted(signal);
     if (references.length > 0) {
       const shown = references.slice(0, 5).join(", ");
@@ -158,7 +214,7 @@ export class DatasetRegistry {
     await this.#store.db.transaction().execute(async (transaction) => {
       const deleted = await transaction
         .updateTable("dataset")
-        .set({ deleted_at: new Date() })
+        .set({ deleted_at: new Date(), delete_reason: reason ?? null })
         .where("id", "=", id)
         .where("deleted_at", "is", null)
         .returning("id")
@@ -175,10 +231,18 @@ export class DatasetRegistry {
   ): Promise<{ datasetIds: string[]; items: number }> {
     throwIfAborted(options.signal);
     const work = async (executor: Executor): Promise<{ datasetIds: string[]; items: number }> => {
-      const rows = await executor.deleteFrom("dataset_item").where("subject_id", "=", subjectId).returning("dataset_id").execute();
+      const rows = await executor
+        .deleteFrom("dataset_item")
+        .where("subject_id", "=", subjectId)
+        .returning(["dataset_id", "sample_id"])
+        .execute();
       const datasetIds = [...new Set(rows.map((row) => row.dataset_id))].sort();
       if (datasetIds.length > 0)
-        await executor.updateTable("dataset").set({ redacted_at: new Date() }).where("id", "in", datasetIds).execute();
+        await executor
+          .updateTable("dataset")
+          .set({ redacted_at: new Date(), lineage: lineageWithout([...new Set(rows.map((row) => row.sample_id))]) })
+          .where("id", "in", datasetIds)
+          .execute();
       return { datasetIds, items: rows.length };
     };
     return options.transaction ? work(options.transaction) : this.#store.db.transaction().execute(work);
@@ -187,8 +251,9 @@ export class DatasetRegistry {
   async #row(id: string, options: CallOptions & { transaction?: Executor }): Promise<Selectable<DatasetTable>> {
     throwIfAborted(options.signal);
     const executor = options.transaction ?? this.#store.db;
-    const row = await executor.selectFrom("dataset").selectAll().where("id", "=", id).where("deleted_at", "is", null).executeTakeFirst();
+    const row = await executor.selectFrom("dataset").selectAll().where("id", "=", id).executeTakeFirst();
     if (!row) throw notFound(id);
+    if (row.deleted_at !== null) throw deleted(toTombstone(row, row.deleted_at));
     return row;
   }
 }
@@ -199,6 +264,22 @@ function notFound(id: string): NotFoundError {
     `There is no dataset ${JSON.stringify(id)}. It may have been deleted; list() names those that exist.`,
     { details: { id } },
   );
+}
+
+function deleted(tombstone: DatasetTombstone): NotFoundError {
+  const { id, name, version, deletedAt, reason } = tombstone;
+  return new NotFoundError(
+    "dataset_deleted",
+    `The dataset ${id} (${JSON.stringify(name)}, version ${version}) was deleted at ${deletedAt}${reason ? `: ${reason}` : ""}. Its rows are gone; make a new version.`,
+    { details: { ...tombstone } },
+  );
+}
+
+/** The lineage without samples of an erased person. */
+function lineageWithout(sampleIds: readonly string[]) {
+  return sql<string>`case when lineage ? 'sampleIds' then jsonb_set(lineage, '{sampleIds}', coalesce(
+    (select jsonb_agg(known.id order by known.place) from jsonb_array_elements_text(lineage -> 'sampleIds') with ordinality as known (id, place)
+      where known.id <> all(${sampleIds}::text[])), '[]')) else lineage end`;
 }
 
 function throwIfAborted(signal: AbortSignal | undefined): void {
@@ -240,6 +321,19 @@ function toStoredPreparation({ options, report }: NonNullable<NewDataset["prepar
     .slice(0, KEPT_REMOVALS)
     .map(({ sampleId, reason }) => ({ sampleId, reason: reason.replace(/"[^"]*"/g, "…") }));
   return { options, received: report.received, kept: report.kept, reasons, removed };
+}
+
+function toTombstone(row: Selectable<DatasetTable>, deletedAt: Date): DatasetTombstone {
+  return {
+    id: row.id,
+    name: row.name,
+    version: row.version,
+    contentHash: row.content_hash,
+    samples: row.item_count,
+    createdAt: row.created_at.toISOString(),
+    deletedAt: deletedAt.toISOString(),
+    ...(row.delete_reason === null ? {} : { reason: row.delete_reason }),
+  };
 }
 
 function toDataset(row: Selectable<DatasetTable>): Dataset {

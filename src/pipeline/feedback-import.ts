@@ -1,9 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { AbortedError, ClaraError, OverloadedError } from "../errors.js";
+import { type ImportedLine, MAX_LINE_BYTES, splitLines } from "../support/line-splitter.js";
 import type { CallOptions } from "../types/common.js";
 import type { FeedbackInput, FeedbackReceipt } from "../types/feedback.js";
 import type { UnreadableFeedback } from "./feedback-intake.js";
-import { type ImportedLine, MAX_LINE_BYTES, splitLines } from "./line-splitter.js";
 
 /** Options of `importFeedback`. */
 export interface ImportOptions extends CallOptions {

@@ -41,6 +41,22 @@ export const PreparationReport = z.object({
 });
 export type PreparationReport = z.infer<typeof PreparationReport>;
 
+/** Where a dataset's rows come from. */
+export const DatasetLineage = z.object({
+  cycleId: z.string().optional(),
+  /** What `create` was given. */
+  source: z.enum(["samples", "items", "query", "feedback", "import"]).optional(),
+  /** The search whose results became samples, as JSON. */
+  query: z.string().optional(),
+  /** Number of feedback entries that were given. */
+  feedbackIds: z.number().int().optional(),
+  /** The first 1,000 ids of the samples that became rows, in the rows' order; those of erased people are taken out. */
+  sampleIds: z.array(z.string()).optional(),
+  /** The file that was imported: its SHA-256 (hex), its records, and how many of them could not be used. */
+  import: z.object({ format: z.string(), sha256: z.string(), rows: z.number().int(), rejected: z.number().int() }).optional(),
+});
+export type DatasetLineage = z.infer<typeof DatasetLineage>;
+
 /** An immutable, versioned dataset. */
 export const Dataset = z.object({
   id: z.string(),
@@ -55,10 +71,25 @@ export const Dataset = z.object({
   /** Mean quality score of the rows, 0..1. */
   quality: z.number().min(0).max(1),
   statistics: DatasetStatistics,
-  lineage: z.object({ cycleId: z.string().optional(), query: z.string().optional(), feedbackIds: z.number().int().optional() }),
+  lineage: DatasetLineage,
   createdAt: z.iso.datetime(),
 });
 export type Dataset = z.infer<typeof Dataset>;
+
+/** What is left of a deleted dataset; its rows are gone. */
+export const DatasetTombstone = z.object({
+  id: z.string(),
+  name: z.string(),
+  version: z.number().int().min(1),
+  contentHash: z.string(),
+  /** Number of rows that it had when it was made. */
+  samples: z.number().int(),
+  createdAt: z.iso.datetime(),
+  deletedAt: z.iso.datetime(),
+  /** What `delete` was told. */
+  reason: z.string().optional(),
+});
+export type DatasetTombstone = z.infer<typeof DatasetTombstone>;
 
 /** Options of `prepareTrainingData`. */
 export const PreparationOptions = z.object({

@@ -34,9 +34,24 @@ export type FeedbackInput = z.input<typeof FeedbackInput>;
 
 /** One quality check: its score 0..1, whether it alone rejects, and why. */
 export const QualityCheck = z.object({
-  name: z.enum(["length", "encoding", "exact_duplicate", "near_duplicate", "profanity", "domain_relevance", "repetition"]),
+  name: z.enum([
+    "length",
+    "encoding",
+    "exact_duplicate",
+    "near_duplicate",
+    "profanity",
+    "toxicity",
+    "language",
+    "domain_relevance",
+    "repetition",
+  ]),
   score: z.number().min(0).max(1),
   passed: z.boolean(),
+  /**
+   * Of a failed check, for programs: `too_long`, `too_short`, `empty`, `no_word`, `single_letter` (length), `encoding_invalid`, `repetitive`, `profane`, `toxic`,
+   * `language_unexpected`, `exact_duplicate`, `near_duplicate`.
+   */
+  code: z.string().optional(),
   reason: z.string().optional(),
 });
 export type QualityCheck = z.infer<typeof QualityCheck>;

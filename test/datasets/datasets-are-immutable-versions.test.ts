@@ -183,10 +183,20 @@ describeEachStore("a dataset", (harness) => {
       details: { id: dataset.id, references: ["job 17"] },
     });
     references = [];
-    await datasets.delete(dataset.id);
-    await expect(datasets.get(dataset.id)).rejects.toMatchObject({ code: "dataset_not_found", details: { id: dataset.id } });
-    await expect(datasets.delete(dataset.id)).rejects.toMatchObject({ code: "dataset_not_found" });
-    await expect(read(datasets.items(dataset.id))).rejects.toMatchObject({ code: "dataset_not_found" });
+    expect(await datasets.tombstone(dataset.id)).toBeNull();
+    await datasets.delete(dataset.id, { reason: "wrong department" });
+    const { id, name, version, contentHash, createdAt } = dataset;
+    const tombstone = {
+      ...{ id, name, version, contentHash, createdAt, samples: 2, reason: "wrong department" },
+      deletedAt: expect.stringMatching(/^20.*Z$/),
+    };
+    expect(await datasets.tombstone(id)).toEqual(tombstone);
+    const gone = { code: "dataset_deleted", message: expect.stringContaining("wrong department"), details: tombstone };
+    await expect(datasets.get(id)).rejects.toMatchObject(gone);
+    await expect(datasets.delete(id)).rejects.toMatchObject(gone);
+    await expect(read(datasets.items(id))).rejects.toMatchObject(gone);
+    await expect(datasets.diff(id, id)).rejects.toMatchObject(gone);
+    expect((await store.db.selectFrom("dataset_item").selectAll().where("dataset_id", "=", id).execute()).length).toBe(0);
     expect(await datasets.list({ name: "deleted" })).toEqual([]);
     expect(await datasets.create({ name: "deleted", samples: pairs(0, 2) })).toMatchObject({
       version: 2,
@@ -197,6 +207,8 @@ describeEachStore("a dataset", (harness) => {
   it("that does not exist is an error that names it", async () => {
     for (const call of [
       () => datasets.get("dataset_none"),
+      () => datasets.tombstone("dataset_none"),
+      () => datasets.diff("dataset_none", "dataset_none"),
       () => datasets.analyze("dataset_none"),
       () => datasets.export("dataset_none", { format: "jsonl" }),
     ]) {
@@ -230,6 +242,7 @@ describeEachStore("a dataset", (harness) => {
     const left = await read(datasets.items(dataset.id));
     expect(left.map((row) => row.sample.subjectId)).toEqual(new Array(5).fill("stays"));
     expect(await datasets.eraseSubject("erase me")).toEqual({ datasetIds: [], items: 0 });
+    expect((await datasets.get(dataset.id)).lineage.sampleIds?.sort()).toEqual(left.map((row) => row.sample.id).sort());
   });
 
   it("is not made when the call was aborted", async () => {

@@ -1,13 +1,15 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { isAbsolute, join } from "node:path";
+import { execa } from "execa";
 import { parquetReadObjects } from "hyparquet";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { escapeFormula, unescapeFormula } from "../../src/datasets/export/csv.js";
 import { writeAtomically } from "../../src/datasets/export/write-atomically.js";
 import { DatasetManager } from "../../src/datasets/index.js";
 import type { Store } from "../../src/store/index.js";
 import type { Dataset, DatasetItem, Sample } from "../../src/types/index.js";
-import { describeEachStore } from "../setup/index.js";
+import { describeEachStore, pythonWithPyarrow } from "../setup/index.js";
 
 const texts = [
   'Er sagte: "Nein", dann\nging er; fort, 50 %.',
@@ -43,6 +45,9 @@ async function bytesOf(stream: AsyncIterable<Uint8Array>): Promise<Buffer> {
   for await (const chunk of stream) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
+
+/** What a spreadsheet runs, also after another program took one apostrophe away, and texts that have an apostrophe of their own. */
+const formulas = [..."=+-@\t\r\n\uFF1D\uFF0B\uFF0D\uFF20"].flatMap((start) => [`${start}1+1`, `'${start}1+1`, `''${start}1`, start]);
 
 /** A reader of RFC 4180, apart from the writer under test. */
 function parseCsv(text: string): string[][] {
@@ -106,11 +111,22 @@ describeEachStore("an export", (harness) => {
     expect(records.map((record) => Number(record[header!.indexOf("rating")]))).toEqual(items.map((item) => item.sample.rating));
   });
 
+  it("in CSV never gives a spreadsheet a formula, and is unescaped without loss (A22)", () => {
+    for (const text of [...formulas, "'s Gravenhage", "'", "", "a=1", ...texts]) {
+      expect(escapeFormula(text)).not.toMatch(/^[=+\-@\t\r\n\uFF1D\uFF0B\uFF0D\uFF20]/);
+      expect(unescapeFormula(escapeFormula(text))).toBe(text);
+    }
+  });
+
   it("in Parquet reads back, over several row groups", async () => {
     const bytes = await bytesOf(await datasets.export(dataset.id, { format: "parquet" }));
     const buffer = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
     const read = await parquetReadObjects({ file: buffer });
-    const withNulls = rows.map((row) => ({ feedbackId: null, subjectId: null, ...row }));
+    const messages = (row: { prompt: string; response: string }) => [
+      { role: "user", content: row.prompt },
+      { role: "assistant", content: row.response },
+    ];
+    const withNulls = rows.map((row) => ({ feedbackId: null, subjectId: null, ...row, messages: messages(row) }));
     expect(read.map((row) => ({ ...row, feedbackId: row.feedbackId ?? null, subjectId: row.subjectId ?? null }))).toEqual(withNulls);
     const large = await datasets.create({
       name: "several groups",
@@ -123,6 +139,29 @@ describeEachStore("an export", (harness) => {
       columns: ["id"],
     });
     expect(ids.map((row) => row.id)).toEqual(Array.from({ length: 5001 }, (_, index) => `n${index}`));
+  });
+
+  it("in Parquet is read by Arrow with real lists and structs", async () => {
+    const path = await datasets.export(dataset.id, { format: "parquet", path: join(folder, "arrow.parquet"), includeSubjects: true });
+    const program = `
+import json, sys, pyarrow.parquet as parquet
+table = parquet.read_table(sys.argv[1])
+json.dump({"schema": {field.name: str(field.type) for field in table.schema}, "rows": table.to_pylist()}, sys.stdout)`;
+    const { stdout } = await execa(await pythonWithPyarrow(), ["-c", program, path]);
+    const { schema, rows: read } = JSON.parse(stdout);
+    expect(schema).toMatchObject({
+      id: "string",
+      rating: "double",
+      feedbackId: "string",
+      messages: expect.stringMatching(/^list<element: struct<role: string.*, content: string/),
+    });
+    const { prompt, response } = rows[0]!;
+    const messages = [
+      { role: "user", content: prompt },
+      { role: "assistant", content: response },
+    ];
+    expect(read[0]).toEqual({ ...rows[0], subjectId: "person-1", messages });
+    expect(read.map((row: { response: string }) => row.response)).toEqual(texts);
   });
 
   it("in an unknown format is refused, naming the known ones", async () => {

@@ -1,8 +1,8 @@
 import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { splitLines } from "../../src/pipeline/line-splitter.js";
 import type { Store } from "../../src/store/index.js";
+import { splitLines } from "../../src/support/line-splitter.js";
 import { describeEachStore } from "../setup/index.js";
 import { corrections, facts } from "./support/facts.js";
 import { buildRooms } from "./support/rooms.js";

@@ -33,7 +33,8 @@ export function checkEncoding(sample: { prompt: string; response: string }): Qua
     ["answer", sample.response],
   ] as const) {
     const fault = findEncodingFault(text);
-    if (fault) return { name: "encoding", score: 0, passed: false, reason: `the ${what} is not valid text: ${fault}` };
+    if (fault)
+      return { name: "encoding", score: 0, passed: false, code: "encoding_invalid", reason: `the ${what} is not valid text: ${fault}` };
   }
   return { name: "encoding", score: 1, passed: true };
 }

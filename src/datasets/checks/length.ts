@@ -26,25 +26,25 @@ export function checkLength(
   ).find(([, text]) => text.length > bounds.maxLength);
   if (tooLong) {
     const what = kind === "document" ? "text" : tooLong[0];
-    return failed(`the ${what} has ${tooLong[1].length} characters; at most ${bounds.maxLength} are allowed`);
+    return failed("too_long", `the ${what} has ${tooLong[1].length} characters; at most ${bounds.maxLength} are allowed`);
   }
   const response = sample.response.trim();
-  if (response === "") return failed(kind === "document" ? "the text is empty" : "the answer is empty");
+  if (response === "") return failed("empty", kind === "document" ? "the text is empty" : "the answer is empty");
   if (kind === "document") {
     if (response.length < bounds.minLength)
-      return failed(`the text has ${response.length} characters; at least ${bounds.minLength} are needed`);
+      return failed("too_short", `the text has ${response.length} characters; at least ${bounds.minLength} are needed`);
     return { name: "length", score: 1, passed: true };
   }
-  if (sample.prompt.trim() === "") return failed("the question is empty");
+  if (sample.prompt.trim() === "") return failed("empty", "the question is empty");
   for (const [what, text] of [
     ["question", sample.prompt],
     ["answer", response],
   ] as const) {
     if (!tokensOf(text).some((token) => /[\p{L}\p{N}\p{Extended_Pictographic}]/u.test(token)))
-      return failed(`the ${what} has no letter or digit`);
+      return failed("no_word", `the ${what} has no letter or digit`);
   }
   if ([...response].length === 1 && /[\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}]/u.test(response)) {
-    return failed("the answer is a single letter");
+    return failed("single_letter", "the answer is a single letter");
   }
   const length = sample.prompt.trim().length + response.length;
   if (length >= bounds.minLength) return { name: "length", score: 1, passed: true };
@@ -56,6 +56,6 @@ export function checkLength(
   };
 }
 
-function failed(reason: string): QualityCheck {
-  return { name: "length", score: 0, passed: false, reason };
+function failed(code: string, reason: string): QualityCheck {
+  return { name: "length", score: 0, passed: false, code, reason };
 }

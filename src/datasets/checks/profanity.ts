@@ -79,7 +79,7 @@ export async function checkProfanity(
   const score = 1 - Math.min(1, Math.max(0, result.score));
   if (!result.flagged) return { name: "profanity", score, passed: true };
   const terms = result.terms?.length ? `: ${result.terms.map((term) => JSON.stringify(term)).join(", ")}` : "";
-  return { name: "profanity", score, passed: false, reason: `${classifier.name} flagged it${terms}` };
+  return { name: "profanity", score, passed: false, code: "profane", reason: `${classifier.name} flagged it${terms}` };
 }
 
 function visible(text: string): string {

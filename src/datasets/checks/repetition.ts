@@ -67,7 +67,11 @@ export function checkRepetition(sample: { prompt: string; response: string }): Q
   ] as const) {
     const found = findRepetition(text);
     if (found.score < worst.score)
-      worst = { name: "repetition", score: found.score, passed: found.score > 0, reason: `the ${what}: ${found.reason}` };
+      worst = {
+        ...{ name: "repetition", score: found.score, passed: found.score > 0 },
+        ...(found.score > 0 ? {} : { code: "repetitive" }),
+        reason: `the ${what}: ${found.reason}`,
+      };
   }
   return worst;
 }

@@ -35,6 +35,9 @@ export const EXPORT_COLUMNS = [
   "subjectId",
 ] as const satisfies readonly (keyof ExportRow)[];
 
+/** Rows that are turned into text at once. */
+export const TEXT_GROUPS = { rows: 200, size: 1024 * 1024, sizeOf: (row: ExportRow) => row.prompt.length + row.response.length };
+
 /** A dataset's row as a line of an export. A file leaves the reach of erasure, so people are named only when asked for. */
 export function toExportRow(item: DatasetItem, includeSubjects: boolean): ExportRow {
   const { sample, split, group } = item;

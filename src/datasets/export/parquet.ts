@@ -1,17 +1,22 @@
+import type { SchemaElement } from "hyparquet";
 import { EXPORT_COLUMNS, type ExportRow } from "./export-row.js";
+import { inGroups } from "./in-groups.js";
 
-/** Rows of one row group: bounds memory, and lets readers skip. */
-const ROWS_PER_GROUP = 5000;
+/** Rows, and characters of their texts, of one row group: bounds memory, and lets readers skip. */
+const ROW_GROUPS = { rows: 5000, size: 16 * 1024 * 1024, sizeOf: (row: ExportRow) => row.prompt.length + row.response.length };
 const NUMBERS: ReadonlySet<string> = new Set(["rating", "importance", "qualityScore"]);
 const OPTIONAL: ReadonlySet<string> = new Set(["feedbackId", "subjectId"]);
 
-/** Apache Parquet, SNAPPY: texts as strings, numbers as doubles. */
+/**
+ * Apache Parquet, SNAPPY: texts as strings, numbers as doubles, and the conversation once more as `messages`, a list of structs of role and content, which is
+ * what trainers read.
+ */
 export async function* toParquet(rows: AsyncIterable<ExportRow>): AsyncIterable<Uint8Array> {
   const { ByteWriter, ParquetWriter } = await import("hyparquet-writer");
   const writer = new ByteWriter();
   const parquet = new ParquetWriter({
     writer,
-    schema: [{ name: "root", num_children: EXPORT_COLUMNS.length }, ...EXPORT_COLUMNS.map(toSchemaElement)],
+    schema: [{ name: "root", num_children: EXPORT_COLUMNS.length + 1 }, ...EXPORT_COLUMNS.map(toSchemaElement), ...MESSAGES],
     createdBy: "clara-sdk",
   });
   // The writer counts file offsets apart from its buffer, so what is written may be taken out.
@@ -20,27 +25,39 @@ export async function* toParquet(rows: AsyncIterable<ExportRow>): AsyncIterable<
     writer.index = 0;
     return bytes;
   };
-  let group: ExportRow[] = [];
-  const writeGroup = async (): Promise<Uint8Array> => {
+  for await (const group of inGroups(rows, ROW_GROUPS)) {
     await parquet.write({
-      columnData: EXPORT_COLUMNS.map((name) => ({ name, data: group.map((row) => row[name] ?? null) })),
-      rowGroupSize: ROWS_PER_GROUP,
+      columnData: [
+        ...EXPORT_COLUMNS.map((name) => ({ name, data: group.map((row) => row[name] ?? null) })),
+        { name: "messages", data: group.map(messagesOf) },
+      ],
+      rowGroupSize: group.length,
     });
-    group = [];
-    return take();
-  };
-  for await (const row of rows) {
-    group.push(row);
-    if (group.length === ROWS_PER_GROUP) yield await writeGroup();
+    yield take();
   }
-  if (group.length > 0) yield await writeGroup();
   await parquet.finish();
   yield take();
 }
 
-function toSchemaElement(name: (typeof EXPORT_COLUMNS)[number]) {
-  const repetition_type = OPTIONAL.has(name) ? ("OPTIONAL" as const) : ("REQUIRED" as const);
-  return NUMBERS.has(name)
-    ? { name, type: "DOUBLE" as const, repetition_type }
-    : { name, type: "BYTE_ARRAY" as const, converted_type: "UTF8" as const, repetition_type };
+const text = (name: string): SchemaElement => ({ name, type: "BYTE_ARRAY", converted_type: "UTF8", repetition_type: "REQUIRED" });
+
+/** Parquet's own three levels of a list: its field, the repetition, the element. */
+const MESSAGES: SchemaElement[] = [
+  { name: "messages", converted_type: "LIST", repetition_type: "REQUIRED", num_children: 1 },
+  { name: "list", repetition_type: "REPEATED", num_children: 1 },
+  { name: "element", repetition_type: "REQUIRED", num_children: 2 },
+  text("role"),
+  text("content"),
+];
+
+function messagesOf({ prompt, response }: ExportRow): { role: string; content: string }[] {
+  return [
+    { role: "user", content: prompt },
+    { role: "assistant", content: response },
+  ];
+}
+
+function toSchemaElement(name: (typeof EXPORT_COLUMNS)[number]): SchemaElement {
+  const repetition_type = OPTIONAL.has(name) ? "OPTIONAL" : "REQUIRED";
+  return NUMBERS.has(name) ? { name, type: "DOUBLE", repetition_type } : { ...text(name), repetition_type };
 }

@@ -1,7 +1,7 @@
 import type { ColumnType, Kysely } from "kysely";
 import { sql } from "kysely";
 import type { Migration } from "kysely/migration";
-import type { DatasetStatistics, Sample, SplitName } from "../../types/index.js";
+import type { DatasetLineage, DatasetStatistics, Sample, SplitName } from "../../types/index.js";
 
 /** A JSON column: an object when read, a JSON text when written. */
 type Json<T> = ColumnType<T, string, string>;
@@ -20,9 +20,10 @@ export interface DatasetTable {
   statistics: Json<DatasetStatistics>;
   /** Options and report of the preparation that made it; null for rows that were given prepared. */
   preparation: ColumnType<Record<string, unknown> | null, string | null, never>;
-  lineage: Json<{ cycleId?: string; query?: string; feedbackIds?: number }>;
+  lineage: Json<DatasetLineage>;
   created_at: ColumnType<Date, never, never>;
   deleted_at: ColumnType<Date | null, never, Date>;
+  delete_reason: ColumnType<string | null, never, string | null>;
   /** Set when rows of an erased person were taken out; the content hash then describes what was trained on, not what is left. */
   redacted_at: ColumnType<Date | null, never, Date>;
 }
@@ -84,6 +85,13 @@ export const datasetMigrations: Record<string, Migration> = {
         )`.execute(db);
       await sql`create index dataset_item_subject on clara.dataset_item (subject_id) where subject_id is not null`.execute(db);
       await sql`create index dataset_item_feedback on clara.dataset_item (feedback_id) where feedback_id is not null`.execute(db);
+    },
+  },
+  "009-dataset-tombstone": {
+    async up(db: Kysely<unknown>): Promise<void> {
+      await sql`alter table clara.dataset add column delete_reason text`.execute(db);
+      // Two datasets are compared by reading both in the order of their sample ids; "C" is the order of bytes.
+      await sql`create index dataset_item_sample on clara.dataset_item (dataset_id, sample_id collate "C", position)`.execute(db);
     },
   },
 };

@@ -12,20 +12,21 @@ const NEWLINE = 0x0a;
  */
 export async function* splitLines(
   source: AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array>,
+  maxLineBytes: number = MAX_LINE_BYTES,
 ): AsyncGenerator<ImportedLine> {
   let pieces: Uint8Array[] = [];
   let size = 0;
   let number = 0;
   const finish = (): ImportedLine => {
     number++;
-    const line = size > MAX_LINE_BYTES ? { number, code: "line_too_long" as const } : decode(Buffer.concat(pieces), number);
+    const line = size > maxLineBytes ? { number, code: "line_too_long" as const } : decode(Buffer.concat(pieces), number);
     pieces = [];
     size = 0;
     return line;
   };
   const keep = (bytes: Uint8Array) => {
     size += bytes.length;
-    if (size <= MAX_LINE_BYTES) pieces.push(bytes);
+    if (size <= maxLineBytes) pieces.push(bytes);
     else pieces = [];
   };
   for await (const chunk of source) {
@@ -33,7 +34,7 @@ export async function* splitLines(
       if (size > 0) yield finish();
       for (const text of chunk.replace(/\r?\n$/, "").split(/\r?\n/)) {
         number++;
-        yield text.length > MAX_LINE_BYTES
+        yield text.length > maxLineBytes
           ? { number, code: "line_too_long" }
           : { number, text: number === 1 ? text.replace(/^\ufeff/, "") : text };
       }

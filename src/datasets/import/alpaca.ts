@@ -1,0 +1,28 @@
+import { readPair } from "./openai.js";
+import { problem, type Reading, unknownShape } from "./reading.js";
+import { asObject, asText } from "./record.js";
+
+/**
+ * An Alpaca row: `{ instruction, input?, output }`, with LLaMA-Factory's `history` (pairs of question and answer) and its preference shape `chosen`,
+ * `rejected`. `input` follows the instruction on a new line.
+ */
+export function readAlpaca(value: unknown): Reading[] {
+  const record = asObject(value);
+  const instruction = asText(record?.instruction) ?? asText(record?.input);
+  if (!record || instruction === undefined || !("output" in record || "chosen" in record))
+    return unknownShape("{ instruction, input?, output }");
+  const input = asText(record.instruction) === undefined ? undefined : asText(record.input);
+  const prompt = input === undefined ? instruction : `${instruction}\n${input}`;
+  if (record.chosen !== undefined) return readPair(prompt, asText(record.chosen), asText(record.rejected));
+  const response = asText(record.output);
+  if (response === undefined) return problem("no_answer", "its output is empty");
+  return [...historyOf(record.history), { sample: { prompt, response } }];
+}
+
+function historyOf(history: unknown): Reading[] {
+  if (!Array.isArray(history)) return [];
+  return history.flatMap((turn) => {
+    const [prompt, response] = Array.isArray(turn) ? turn.map(asText) : [];
+    return prompt !== undefined && response !== undefined ? [{ sample: { prompt, response } }] : [];
+  });
+}
