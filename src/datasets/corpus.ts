@@ -1,9 +1,10 @@
 import { sql } from "kysely";
 import { AbortedError, ConfigurationError } from "../errors.js";
 import type { Executor, Store } from "../store/store.js";
-import type { AddDocumentsResult, CallOptions, DocumentInput, Embedder } from "../types/index.js";
+import type { AddDocumentsResult, CallOptions, DocumentInput, Embedder, EntityExtractor } from "../types/index.js";
 import { type ReadyDocument, readDocument } from "./document-input.js";
 import { buildVectorIndex, embedderIdOf, embedUnit } from "./embeddings.js";
+import { deleteDocuments, extractGraphs, insertGraphs } from "./graph/corpus-graph.js";
 import type { QualityChecker } from "./quality-checker.js";
 
 /** Documents that are embedded and written together. */
@@ -42,12 +43,20 @@ export interface CorpusStatistics {
 export class Corpus {
   readonly #store: Store;
   readonly #embedder: Embedder | undefined;
+  readonly #extractor: EntityExtractor | undefined;
   readonly #quality: QualityChecker;
   readonly #indexFromChunks: number;
 
-  constructor(parts: { store: Store; embedder?: Embedder; quality: QualityChecker; indexFromChunks?: number }) {
+  constructor(parts: {
+    store: Store;
+    embedder?: Embedder;
+    extractor?: EntityExtractor;
+    quality: QualityChecker;
+    indexFromChunks?: number;
+  }) {
     this.#store = parts.store;
     this.#embedder = parts.embedder;
+    this.#extractor = parts.extractor;
     this.#quality = parts.quality;
     this.#indexFromChunks = parts.indexFromChunks ?? INDEX_FROM_CHUNKS;
   }
@@ -94,12 +103,10 @@ export class Corpus {
   async removeDocuments(ids: readonly string[], { signal }: CallOptions = {}): Promise<number> {
     if (signal?.aborted) throw new AbortedError();
     if (ids.length === 0) return 0;
-    const removed = await this.#store.db
-      .deleteFrom("corpus_document")
-      .where("id", "in", [...ids])
-      .returning("id")
-      .execute();
-    return removed.length;
+    return this.#store.db.transaction().execute(async (transaction) => {
+      await lockCorpus(transaction);
+      return deleteDocuments(transaction, ids);
+    });
   }
 
   /** Embeds every chunk that has no vector of the present embedder, after a change of it. @throws ConfigurationError without an embedder */
@@ -157,13 +164,11 @@ export class Corpus {
     const fresh = await this.#leaveOutKnown(documents);
     if (fresh.length === 0) return 0;
     const chunks = fresh.flatMap((document) => document.chunks.map((chunk, position) => ({ ...chunk, document, position })));
-    const vectors = await this.#embed(
-      chunks.map((chunk) => textToEmbed({ title: chunk.document.title, content: chunk.content })),
-      signal,
-    );
+    const texts = chunks.map((chunk) => textToEmbed({ title: chunk.document.title, content: chunk.content }));
+    const vectors = await this.#embed(texts, signal);
+    const graphs = this.#extractor ? await extractGraphs(this.#extractor, texts, { signal }) : null;
     return this.#store.db.transaction().execute(async (transaction) => {
-      // One writer at a time: two batches with the same texts in another order would wait for each other for ever.
-      await sql`select pg_advisory_xact_lock(hashtextextended('clara.corpus', 0))`.execute(transaction);
+      await lockCorpus(transaction);
       const dimensions = vectors?.find((vector) => vector !== null)?.length;
       const embedderId = this.#embedder && dimensions ? await embedderIdOf(transaction, this.#embedder.name, dimensions) : null;
       const written = new Set<ReadyDocument>();
@@ -181,6 +186,13 @@ export class Corpus {
           .insertInto("corpus_chunk")
           .values(rows.slice(start, start + CHUNKS_PER_CALL))
           .execute();
+      }
+      const stored = new Set(rows.map((row) => row.id));
+      const graphOf = chunks.map(({ document, position }, index) => ({ id: `${document.id}#${position}`, graph: graphs?.[index] }));
+      const found = graphOf.flatMap(({ id, graph }) => (graph && stored.has(id) ? [{ id, graph }] : []));
+      for (let start = 0; start < found.length; start += CHUNKS_PER_CALL) {
+        if (signal?.aborted) throw new AbortedError();
+        await insertGraphs(transaction, found.slice(start, start + CHUNKS_PER_CALL));
       }
       return written.size;
     });
@@ -222,9 +234,14 @@ export class Corpus {
   }
 }
 
+/** One writer at a time: two batches with the same texts in another order would wait for each other for ever. */
+async function lockCorpus(transaction: Executor): Promise<void> {
+  await sql`select pg_advisory_xact_lock(hashtextextended('clara.corpus', 0))`.execute(transaction);
+}
+
 /** What a server does by itself after a while and PGlite never does: fresh statistics, and new words moved into the index proper. */
 async function tidyUp(executor: Executor): Promise<void> {
-  await sql`analyze clara.corpus_chunk`.execute(executor);
+  await sql`analyze clara.corpus_chunk, clara.corpus_entity, clara.corpus_mention, clara.corpus_relation`.execute(executor);
   await sql`select gin_clean_pending_list('clara.corpus_chunk_search')`.execute(executor);
 }
 
@@ -235,7 +252,13 @@ function textToEmbed(chunk: { title: string | null; content: string }): string {
 
 /** False where another writer was first with the same text. */
 async function insertDocument(transaction: Executor, document: ReadyDocument): Promise<boolean> {
-  await transaction.deleteFrom("corpus_document").where("id", "=", document.id).where("content_hash", "!=", document.contentHash).execute();
+  const old = await transaction
+    .selectFrom("corpus_document")
+    .select("id")
+    .where("id", "=", document.id)
+    .where("content_hash", "!=", document.contentHash)
+    .executeTakeFirst();
+  if (old) await deleteDocuments(transaction, [old.id]);
   const inserted = await transaction
     .insertInto("corpus_document")
     .values({ id: document.id, content_hash: document.contentHash, chunk_count: document.chunks.length })

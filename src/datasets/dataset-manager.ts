@@ -8,6 +8,7 @@ import type {
   DatasetItem,
   DocumentInput,
   Embedder,
+  EntityExtractor,
   Logger,
   PreparedData,
   SearchQuery,
@@ -19,11 +20,12 @@ import type { TextClassifier } from "./checks/profanity.js";
 import { Corpus, type CorpusOptions, type CorpusStatistics } from "./corpus.js";
 import { collectRows, type DatasetInput, emptyDataset, parseHeader, requireArray } from "./dataset-input.js";
 import { type ExportOptions, exportItems, parseExportOptions } from "./export/export-dataset.js";
+import { PlainEntityExtractor } from "./graph/plain-entity-extractor.js";
 import { type PrepareOptions, prepareCandidates, toCandidates } from "./preparation.js";
 import { QualityChecker, type QualityOptions } from "./quality-checker.js";
 import { type DatasetFilter, DatasetRegistry } from "./registry.js";
 import type { TrainingSource } from "./sample-input.js";
-import { HybridSearch } from "./search.js";
+import { HybridSearch } from "./search/hybrid-search.js";
 import type { Tokenizer } from "./tokenizer.js";
 
 /** Options of `DatasetManager`. */
@@ -31,6 +33,8 @@ export interface DatasetManagerOptions {
   store: Store;
   /** Makes vectors of texts; without one only keyword search works. */
   embedder?: Embedder;
+  /** Finds what texts speak of, for graph search; default: `PlainEntityExtractor`. `null`: no graph. */
+  entityExtractor?: EntityExtractor | null;
   /** Judges profanity; default: German and English word lists. */
   profanity?: TextClassifier;
   /** Counts tokens as the base model does; without one they are estimated, and results say so. */
@@ -65,13 +69,14 @@ export class DatasetManager {
     if (!options?.store)
       throw new ConfigurationError("config_invalid", "DatasetManager needs a store: new DatasetManager({ store: await openStore() }).");
     const { store, embedder, profanity, quality: { domainRelevance, ...bounds } = {} } = options;
-    this.#search = new HybridSearch({ store, embedder });
+    const extractor = options.entityExtractor === null ? undefined : (options.entityExtractor ?? new PlainEntityExtractor());
+    this.#search = new HybridSearch({ store, embedder, extractor });
     this.quality = new QualityChecker({
       ...bounds,
       profanity,
       ...(domainRelevance ? { domainRelevance: this.#relevance.bind(this) } : {}),
     });
-    this.#corpus = new Corpus({ store, embedder, quality: this.quality });
+    this.#corpus = new Corpus({ store, embedder, extractor, quality: this.quality });
     this.#registry = new DatasetRegistry(store);
     this.#tokenizer = options.tokenizer;
     this.#references = options.references ?? (async () => []);
@@ -129,9 +134,9 @@ export class DatasetManager {
   }
 
   /**
-   * Searches the corpus; best first. Default legs: vector and keyword, only keyword where there is no embedder. A leg that was asked for and is not there is
-   * an error, never a shorter search.
-   * @throws ValidationError `input_invalid`; ClaraError `capability_missing` (graph; vector without embedder; vectors of another embedder: call `reembed`)
+   * Searches the corpus; best first. Default legs: keyword, vector where there is an embedder, graph where entities were found. A leg that was asked for and
+   * is not there is an error, never a shorter search.
+   * @throws ValidationError `input_invalid`; ClaraError `capability_missing` (graph without extractor; vector without embedder; vectors of another embedder: call `reembed`)
    * @example
    * ```ts
    * const results = await clara.datasets.search({ queryText: "Genehmigung für Photovoltaik", topK: 10, filters: { domain: "recht", minQuality: 0.5 } });

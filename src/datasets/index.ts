@@ -6,6 +6,7 @@ export { DatasetManager, type DatasetManagerOptions } from "./dataset-manager.js
 export { type Duplicate, DuplicateIndex, type DuplicateIndexOptions, type QuestionAnswer } from "./duplicate-index.js";
 export type { ExportOptions } from "./export/export-dataset.js";
 export type { ExportRow } from "./export/export-row.js";
+export { PlainEntityExtractor } from "./graph/plain-entity-extractor.js";
 export type { PairSketch } from "./pair-sketch.js";
 export type { PrepareOptions } from "./preparation.js";
 export { type DomainRelevance, QualityChecker, type QualityContext, type QualityOptions } from "./quality-checker.js";

@@ -3,6 +3,7 @@ export * from "./canary.js";
 export * from "./common.js";
 export * from "./cycle.js";
 export * from "./dataset.js";
+export * from "./entity-extractor.js";
 export * from "./feedback.js";
 export * from "./generation.js";
 export * from "./job.js";

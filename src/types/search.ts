@@ -31,8 +31,11 @@ export const SearchQuery = z.object({
   queryText: z.string().min(1).max(8192),
   /** 1..1000, default 100. */
   topK: z.number().int().min(1).max(1000).default(100),
-  searchTypes: z.array(SearchType).min(1).default(["vector", "keyword"]),
+  /** Default: all that the store has data for. */
+  searchTypes: z.array(SearchType).min(1).optional(),
   weights: SearchWeights.prefault({}),
+  /** Relations that graph search follows from the query's entities: 0..3, default 2. */
+  hops: z.number().int().min(0).max(3).default(2),
   filters: z
     .object({
       documentType: z.string().optional(),
@@ -53,6 +56,8 @@ export const SearchResult = z.object({
   score: z.number().min(0).max(1),
   /** Per leg, 0..1; a leg that did not find it is absent. */
   scores: z.object({ vector: z.number().optional(), graph: z.number().optional(), keyword: z.number().optional() }),
+  /** Why it was found, in short, one for each leg that found it; for people. */
+  reasons: z.array(z.string()).optional(),
   source: z.string(),
   metadata: Metadata,
 });

@@ -1,3 +1,3 @@
-export { createHarness, describeEachStore, type StoreHarness } from "./each-store.js";
+export { createHarness, describeEachDatabase, describeEachStore, type StoreHarness } from "./each-store.js";
 export { createDatabase, postgresUrl, runOn, stockPostgresUrl, type TestDatabase } from "./postgres.js";
 export { runTs, type TsProcess } from "./run-ts.js";

@@ -38,11 +38,41 @@ export interface CorpusChunkTable {
   embedding: number[] | null;
 }
 
+/** A thing that texts speak of, whatever their domain. */
+export interface CorpusEntityTable {
+  id: Generated<number>;
+  /** Without case and punctuation. */
+  name: string;
+  /** As the first text wrote it. */
+  label: string;
+  kind: string;
+}
+
+/** A chunk speaks of an entity. */
+export interface CorpusMentionTable {
+  entity_id: number;
+  chunk_id: string;
+  /** How much, 0..1. */
+  weight: number;
+}
+
+/** A chunk connects two entities. */
+export interface CorpusRelationTable {
+  from_entity: number;
+  to_entity: number;
+  kind: string;
+  weight: number;
+  chunk_id: string;
+}
+
 /** Tables of the corpus room; all live in the schema `clara`. */
 export interface CorpusTables {
   corpus_embedder: CorpusEmbedderTable;
   corpus_document: CorpusDocumentTable;
   corpus_chunk: CorpusChunkTable;
+  corpus_entity: CorpusEntityTable;
+  corpus_mention: CorpusMentionTable;
+  corpus_relation: CorpusRelationTable;
 }
 
 /** In order; never edit one that was published, add the next. */
@@ -88,6 +118,36 @@ export const corpusMigrations: Record<string, Migration> = {
       await sql`create index corpus_chunk_document on clara.corpus_chunk (document_id, position)`.execute(db);
       await sql`create index corpus_chunk_embedder on clara.corpus_chunk (embedder_id)`.execute(db);
       await sql`create index corpus_chunk_domain on clara.corpus_chunk (domain)`.execute(db);
+      await createGraph(db);
     },
   },
 };
+
+async function createGraph(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    create table clara.corpus_entity (
+      id integer primary key generated always as identity,
+      name text not null unique,
+      label text not null,
+      kind text not null
+    )`.execute(db);
+  await sql`
+    create table clara.corpus_mention (
+      entity_id integer not null references clara.corpus_entity (id) on delete cascade,
+      chunk_id text not null references clara.corpus_chunk (id) on delete cascade,
+      weight real not null check (weight > 0 and weight <= 1),
+      primary key (entity_id, chunk_id)
+    )`.execute(db);
+  await sql`create index corpus_mention_chunk on clara.corpus_mention (chunk_id)`.execute(db);
+  await sql`
+    create table clara.corpus_relation (
+      from_entity integer not null references clara.corpus_entity (id) on delete cascade,
+      to_entity integer not null references clara.corpus_entity (id) on delete cascade,
+      kind text not null,
+      weight real not null check (weight > 0),
+      chunk_id text not null references clara.corpus_chunk (id) on delete cascade,
+      primary key (from_entity, to_entity, kind, chunk_id)
+    )`.execute(db);
+  await sql`create index corpus_relation_to on clara.corpus_relation (to_entity)`.execute(db);
+  await sql`create index corpus_relation_chunk on clara.corpus_relation (chunk_id)`.execute(db);
+}

@@ -1,5 +1,5 @@
 import { type RawBuilder, sql } from "kysely";
-import type { SearchQuery } from "../types/index.js";
+import type { SearchQuery } from "../../types/index.js";
 
 /** Conditions on `chunk` that hold inside every leg of a search; values are parameters only. */
 export function filterCondition(filters: NonNullable<SearchQuery["filters"]>): RawBuilder<boolean> {
