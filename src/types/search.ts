@@ -19,6 +19,10 @@ export const DocumentInput = z.object({
 });
 export type DocumentInput = z.infer<typeof DocumentInput>;
 
+/** How the legs' scores become one: their weighted mean, or reciprocal rank fusion (Cormack et al. 2009), which looks at the places only. */
+export const SearchFusion = z.enum(["weighted", "rrf"]);
+export type SearchFusion = z.infer<typeof SearchFusion>;
+
 /** Weights of the legs; they need not add up to 1. */
 export const SearchWeights = z.object({
   vector: z.number().min(0).default(0.5),
@@ -33,6 +37,9 @@ export const SearchQuery = z.object({
   topK: z.number().int().min(1).max(1000).default(100),
   /** Default: all that the store has data for. */
   searchTypes: z.array(SearchType).min(1).optional(),
+  /** Default `weighted`. */
+  fusion: SearchFusion.default("weighted"),
+  /** For `fusion: "weighted"`; `rrf` counts all legs alike. */
   weights: SearchWeights.prefault({}),
   /** Relations that graph search follows from the query's entities: 0..3, default 2. */
   hops: z.number().int().min(0).max(3).default(2),

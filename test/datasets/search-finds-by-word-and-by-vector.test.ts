@@ -99,6 +99,31 @@ describeEachDatabase("search", (harness) => {
     expect(results[1]!.scores.keyword).toBeGreaterThan(0.2);
   });
 
+  it("fuses by reciprocal rank, where the first place in every leg is 1 and weights do not count", async () => {
+    const legs = ["vector", "keyword"] as const;
+    const query = {
+      queryText: "Sonne und Genehmigung",
+      fusion: "rrf" as const,
+      searchTypes: [...legs],
+      weights: { vector: 0, keyword: 0 },
+    };
+    const results = await datasets.search(query);
+    const ranks = await Promise.all(legs.map(async (leg) => idsOf(await datasets.search({ ...query, searchTypes: [leg] }))));
+    expect(results).toHaveLength(2);
+    for (const result of results) {
+      const places = ranks.map((ids) => ids.indexOf(result.metadata.documentId));
+      const expected = places.reduce((sum, place) => sum + (place === -1 ? 0 : 61 / (61 + place)), 0) / legs.length;
+      expect(result.score).toBeCloseTo(expected, 9);
+    }
+    const [best] = await datasets.search({ ...query, queryText: "Photovoltaik" });
+    expect(best).toMatchObject({ score: 1, metadata: { documentId: "pv" } });
+  });
+
+  it("says in short why each leg found a text", async () => {
+    const [best] = await datasets.search({ queryText: "Genehmigung für Photovoltaik", topK: 1 });
+    expect(best!.reasons).toEqual(["vector: cosine 1.00", "graph: Photovoltaik; Genehmigung", "keyword: photovolta, genehm"]);
+  });
+
   it("gives each result its place of origin and its metadata", async () => {
     const [result] = await datasets.search({ queryText: "Photovoltaik", topK: 1 });
     expect(result).toMatchObject({

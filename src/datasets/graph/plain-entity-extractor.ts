@@ -13,8 +13,11 @@ const NEIGHBOURS = 2;
 /** "§ 34 Abs. 2 BauGB", "Art. 5", "DIN 18040", "ISO-9001", "G92". */
 const CODE =
   /(?:§§?|Art\.|Artikel)\s*\d+[a-z]?(?:\s*(?:Abs\.|Absatz)\s*\d+)?(?:\s+\p{Lu}\p{L}*\p{Lu}\p{L}*)?|(?<![\p{L}\p{N}])\p{Lu}{1,6}[- ]?\d[\p{N}\p{Lu}./-]*(?<![./-])(?![\p{L}\p{N}])/gu;
-/** "Stadtwerke München", "Bank of England": capitalised words in a row, joined by small ones. */
-const NAME = /\p{Lu}[\p{L}\p{M}'’-]+(?:\s+(?:(?:of|the|von|der|des|für|und|de|la)\s+){0,2}\p{Lu}[\p{L}\p{M}'’-]+)*/gu;
+const WORD = "\\p{Lu}[\\p{L}\\p{M}'’-]+";
+/** "Bank of England": capitalised words in a row, joined by small ones. */
+const NAME = new RegExp(`${WORD}(?:\\s+(?:(?:of|the|von|van|de|la)\\s+){0,2}${WORD})*`, "gu");
+/** "Stadtwerke München", "Amt für Umwelt"; not "Genehmigung der Behörde", which speaks of two things. */
+const GERMAN_NAME = new RegExp(`${WORD}(?:\\s+(?:für\\s+)?${WORD})*`, "gu");
 
 interface Found {
   name: string;
@@ -91,7 +94,7 @@ function entitiesOf(sentence: string, isGerman: boolean): Found[] {
     rest = blank(rest, match.index, match[0].length);
   }
   const first = rest.search(/\p{L}/u);
-  for (const match of rest.matchAll(NAME)) {
+  for (const match of rest.matchAll(isGerman ? GERMAN_NAME : NAME)) {
     const name = trimFunctionWords(match[0]);
     const isOneWord = !/\s/u.test(name);
     // The first word of a sentence is capitalised whatever it is; German nouns always are, and a word alone is a title.

@@ -53,7 +53,7 @@ export class HybridSearch {
     const embedded = await this.#embed(parsed, signal);
     const state = await readSearchState(this.#store.db, embedded);
     const searchTypes = new Set(parsed.searchTypes ?? this.#availableTypes(state));
-    requireWeight(searchTypes, weights);
+    if (parsed.fusion === "weighted") requireWeight(searchTypes, weights);
     const perLeg = Math.min(MOST_CANDIDATES, Math.max(50, 2 * topK));
     const vector = searchTypes.has("vector") ? await this.#vectorLeg(embedded, state, filters) : null;
     const graph = searchTypes.has("graph") ? await this.#graphLeg(parsed, signal) : null;
@@ -64,6 +64,7 @@ export class HybridSearch {
         condition: filterCondition(filters),
         perLeg,
         topK,
+        fusion: parsed.fusion,
         keyword: searchTypes.has("keyword") ? { weight: weights.keyword } : null,
         vector: vector && { ...vector, weight: weights.vector },
         graph: graph && { ...graph, weight: weights.graph },
