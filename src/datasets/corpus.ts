@@ -6,6 +6,7 @@ import { type ReadyDocument, readDocument } from "./document-input.js";
 import { buildVectorIndex, embedderIdOf, embedUnit } from "./embeddings.js";
 import { deleteDocuments, extractGraphs, insertGraphs } from "./graph/corpus-graph.js";
 import type { QualityChecker } from "./quality-checker.js";
+import { buildTrigramIndex } from "./search/compound-words.js";
 
 /** Documents that are embedded and written together. */
 const DOCUMENTS_PER_BATCH = 64;
@@ -94,7 +95,7 @@ export class Corpus {
       if (batch.size === DOCUMENTS_PER_BATCH) await flush();
     }
     await flush();
-    if (result.added > 0) await this.#indexIfLarge();
+    if (result.added > 0) await this.#buildIndexes();
     if (result.added >= TIDY_FROM_DOCUMENTS) await tidyUp(this.#store.db);
     return result;
   }
@@ -220,6 +221,17 @@ export class Corpus {
     return vectors;
   }
 
+  async #buildIndexes(): Promise<void> {
+    const { db, capabilities } = this.#store;
+    if (capabilities.trigram) {
+      await db.transaction().execute(async (transaction) => {
+        await lockCorpus(transaction);
+        await buildTrigramIndex(transaction);
+      });
+    }
+    await this.#indexIfLarge();
+  }
+
   async #indexIfLarge(): Promise<void> {
     const { db, capabilities } = this.#store;
     if (!this.#embedder || !capabilities.vector) return;
@@ -242,7 +254,9 @@ async function lockCorpus(transaction: Executor): Promise<void> {
 /** What a server does by itself after a while and PGlite never does: fresh statistics, and new words moved into the index proper. */
 async function tidyUp(executor: Executor): Promise<void> {
   await sql`analyze clara.corpus_chunk, clara.corpus_entity, clara.corpus_mention, clara.corpus_relation`.execute(executor);
-  await sql`select gin_clean_pending_list('clara.corpus_chunk_search')`.execute(executor);
+  await sql`
+    select gin_clean_pending_list(index.oid) from pg_index join pg_class index on index.oid = indexrelid join pg_am on pg_am.oid = index.relam
+    where indrelid = 'clara.corpus_chunk'::regclass and amname = 'gin'`.execute(executor);
 }
 
 /** The title tells what a chunk in the middle of a document is about. */

@@ -135,7 +135,8 @@ export class DatasetManager {
 
   /**
    * Searches the corpus; best first. Default legs: keyword, vector where there is an embedder, graph where entities were found. A leg that was asked for and
-   * is not there is an error, never a shorter search.
+   * is not there is an error, never a shorter search. Where the database has pg_trgm, a word that no German text has alone is found inside longer ones
+   * ("Genehmigung" in "Baugenehmigung"); without it, it is not.
    * @throws ValidationError `input_invalid`; ClaraError `capability_missing` (graph without extractor; vector without embedder; vectors of another embedder: call `reembed`)
    * @example
    * ```ts

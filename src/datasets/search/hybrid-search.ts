@@ -65,7 +65,7 @@ export class HybridSearch {
         perLeg,
         topK,
         fusion: parsed.fusion,
-        keyword: searchTypes.has("keyword") ? { weight: weights.keyword } : null,
+        keyword: searchTypes.has("keyword") ? { weight: weights.keyword, hasTrigrams: this.#store.capabilities.trigram } : null,
         vector: vector && { ...vector, weight: weights.vector },
         graph: graph && { ...graph, weight: weights.graph },
       },

@@ -1,4 +1,5 @@
 import { type RawBuilder, sql } from "kysely";
+import { insideLongerWords, wordPartsOf } from "./compound-words.js";
 
 /** Chunks that one word brings in at most; beyond, it tells nothing. */
 const MATCHES_PER_WORD = 20_000;
@@ -23,12 +24,17 @@ function hasOperators(queryText: string): boolean {
  * Which chunks have which words comes from the index alone; only the best of them are ranked by the places of the words, which is the expensive part.
  * Rare words count more: the weight of a word is ln(1 + chunks / chunks that have it), that of a word that no chunk has is ln 2.
  */
-export function keywordLeg(queryText: string, condition: RawBuilder<boolean>, perLeg: number): RawBuilder<unknown> {
+export function keywordLeg(
+  { queryText, hasTrigrams }: { queryText: string; hasTrigrams: boolean },
+  condition: RawBuilder<boolean>,
+  perLeg: number,
+): RawBuilder<unknown> {
+  const parts = hasTrigrams && !hasOperators(queryText) ? wordPartsOf(queryText) : [];
   const satisfies = hasOperators(queryText) ? sql`chunk.search @@ queries.query` : sql`true`;
   const lexeme = sql`('''' || replace(replace(word, '\\', '\\\\'), '''', '''''') || '''')::tsquery`;
   return sql`
-    with matches as materialized (
-      select queries.config, word, found.id
+    with found as materialized (
+      select queries.config, word, 1::double precision as share, word as shown, found.id
       from queries cross join unnest(queries.words) as word
       cross join lateral (
         select chunk.id from clara.corpus_chunk chunk
@@ -36,6 +42,7 @@ export function keywordLeg(queryText: string, condition: RawBuilder<boolean>, pe
         limit ${MATCHES_PER_WORD}
       ) found
     ),
+    matches as materialized (select * from found ${parts.length > 0 ? sql`union all ${insideLongerWords(parts, condition)}` : sql``}),
     frequencies as (select config, word, count(*)::double precision as chunks from matches group by config, word),
     total as (select greatest((select count(*) from clara.corpus_document), (select max(chunks) from frequencies)) as chunks),
     weights as (
@@ -45,7 +52,7 @@ export function keywordLeg(queryText: string, condition: RawBuilder<boolean>, pe
     ),
     possible as (select config, sum(weight) as weight from weights group by config),
     best as (
-      select matches.id, matches.config, sum(weights.weight) / min(possible.weight) as coverage, array_agg(word order by weights.weight desc, word) as words
+      select matches.id, matches.config, least(1, sum(weights.weight * matches.share) / min(possible.weight)) as coverage, array_agg(matches.shown order by weights.weight desc, word) as words
       from matches join weights using (config, word) join possible using (config)
       group by matches.id, matches.config
       order by coverage desc, matches.id

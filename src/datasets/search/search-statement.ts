@@ -13,7 +13,7 @@ export interface StatementInput {
   perLeg: number;
   topK: number;
   fusion: SearchFusion;
-  keyword: { weight: number } | null;
+  keyword: { weight: number; hasTrigrams: boolean } | null;
   vector: (VectorLeg & { weight: number }) | null;
   graph: (GraphLeg & { weight: number }) | null;
 }
@@ -38,7 +38,7 @@ export interface FoundChunk {
   keyword_rank: string | null;
   vector_rank: string | null;
   graph_rank: string | null;
-  /** Words of the query, stemmed, that the chunk has; the heaviest first. */
+  /** Words of the query, stemmed, that the chunk has, or has inside longer ones (…word…); the heaviest first. */
   words: string[] | null;
   /** Paths from entities of the query to entities of the chunk; the best first. */
   paths: string[] | null;
@@ -61,7 +61,7 @@ export function searchStatement(input: StatementInput): RawBuilder<FoundChunk> {
     sql`(select *, row_number() over (order by score desc, id) as rank from ${sql.table(leg)} where score > 0) as ${sql.table(leg)}`;
   return sql<FoundChunk>`
     with recursive queries as materialized (${queriesOf(input.queryText)}),
-    keyword_leg as materialized (${keyword ? keywordLeg(input.queryText, condition, perLeg) : none}),
+    keyword_leg as materialized (${keyword ? keywordLeg({ queryText: input.queryText, hasTrigrams: keyword.hasTrigrams }, condition, perLeg) : none}),
     vector_leg as materialized (${vector ? vectorLeg(vector, condition, perLeg) : none}),
     ${graph ? graphSteps(graph, condition, perLeg) : sql`graph_leg as (${none})`},
     weights as (
