@@ -3,8 +3,9 @@ import { AbortedError, ConfigurationError } from "../errors.js";
 import type { Executor, Store } from "../store/store.js";
 import type { AddDocumentsResult, CallOptions, DocumentInput, Embedder, EntityExtractor } from "../types/index.js";
 import { type ReadyDocument, readDocument } from "./document-input.js";
+import { leaveOutKnown, lockCorpus, type WrittenDocuments, writeDocuments } from "./document-writing.js";
 import { buildVectorIndex, embedderIdOf, embedUnit } from "./embeddings.js";
-import { deleteDocuments, extractGraphs, insertGraphs } from "./graph/corpus-graph.js";
+import { deleteDocuments, extractGraphs } from "./graph/corpus-graph.js";
 import type { QualityChecker } from "./quality-checker.js";
 import { buildTrigramIndex } from "./search/compound-words.js";
 
@@ -17,6 +18,8 @@ const INDEX_FROM_CHUNKS = 4_000;
 
 /** From this many new documents on, the planner and the word index are told. */
 const TIDY_FROM_DOCUMENTS = 500;
+
+const ID_TAKEN = "id_taken: a document of another tenant has this id. Choose another one";
 
 /** How far `addDocuments` or `reembed` is. */
 export interface CorpusProgress {
@@ -72,12 +75,17 @@ export class Corpus {
   ): Promise<AddDocumentsResult> {
     const result: AddDocumentsResult = { added: 0, skipped: 0, rejected: [] };
     let received = 0;
-    let batch = new Map<string, ReadyDocument>();
+    let batch = new Map<string, { document: ReadyDocument; index: number }>();
     const flush = async (): Promise<void> => {
       if (batch.size > 0) {
-        const added = await this.#write([...batch.values()], options.signal);
+        const documents = [...batch.values()];
+        const { added, taken } = await this.#write(
+          documents.map(({ document }) => document),
+          options.signal,
+        );
         result.added += added;
-        result.skipped += batch.size - added;
+        result.skipped += batch.size - added - taken.size;
+        for (const { document, index } of documents) if (taken.has(document)) result.rejected.push({ index, reason: ID_TAKEN });
         batch = new Map();
       }
       options.onProgress?.({ received, added: result.added, skipped: result.skipped, rejected: result.rejected.length });
@@ -89,12 +97,13 @@ export class Corpus {
       else {
         // A later version of a document in the same batch has to find the earlier one in the table.
         if (batch.has(ready.id)) await flush();
-        batch.set(ready.id, ready);
+        batch.set(ready.id, { document: ready, index: received });
       }
       received += 1;
       if (batch.size === DOCUMENTS_PER_BATCH) await flush();
     }
     await flush();
+    result.rejected.sort((left, right) => left.index - right.index);
     if (result.added > 0) await this.#buildIndexes();
     if (result.added >= TIDY_FROM_DOCUMENTS) await tidyUp(this.#store.db);
     return result;
@@ -161,55 +170,18 @@ export class Corpus {
     return { documents: Number(documents.count), chunks: chunks.reduce((sum, row) => sum + Number(row.count), 0), chunksByEmbedder };
   }
 
-  async #write(documents: ReadyDocument[], signal?: AbortSignal): Promise<number> {
-    const fresh = await this.#leaveOutKnown(documents);
-    if (fresh.length === 0) return 0;
-    const chunks = fresh.flatMap((document) => document.chunks.map((chunk, position) => ({ ...chunk, document, position })));
-    const texts = chunks.map((chunk) => textToEmbed({ title: chunk.document.title, content: chunk.content }));
+  async #write(documents: ReadyDocument[], signal?: AbortSignal): Promise<WrittenDocuments> {
+    const fresh = await leaveOutKnown(this.#store.db, documents);
+    if (fresh.length === 0) return { added: 0, taken: new Set() };
+    const texts = fresh.flatMap(({ title, chunks }) => chunks.map(({ content }) => textToEmbed({ title, content })));
     const vectors = await this.#embed(texts, signal);
     const graphs = this.#extractor ? await extractGraphs(this.#extractor, texts, { signal }) : null;
     return this.#store.db.transaction().execute(async (transaction) => {
       await lockCorpus(transaction);
       const dimensions = vectors?.find((vector) => vector !== null)?.length;
       const embedderId = this.#embedder && dimensions ? await embedderIdOf(transaction, this.#embedder.name, dimensions) : null;
-      const written = new Set<ReadyDocument>();
-      for (const document of fresh) if (await insertDocument(transaction, document)) written.add(document);
-      const rows = chunks.flatMap(({ document, position, content, quality }, index) => {
-        if (!written.has(document)) return [];
-        const { title, documentType, domain, language, source, date, metadata } = document;
-        const common = { title, document_type: documentType, domain, language, source, date, metadata: JSON.stringify(metadata) };
-        const place = { id: `${document.id}#${position}`, document_id: document.id, position, content, quality };
-        return [{ ...place, ...common, embedder_id: embedderId, embedding: vectors?.[index] ?? null }];
-      });
-      for (let start = 0; start < rows.length; start += CHUNKS_PER_CALL) {
-        if (signal?.aborted) throw new AbortedError();
-        await transaction
-          .insertInto("corpus_chunk")
-          .values(rows.slice(start, start + CHUNKS_PER_CALL))
-          .execute();
-      }
-      const stored = new Set(rows.map((row) => row.id));
-      const graphOf = chunks.map(({ document, position }, index) => ({ id: `${document.id}#${position}`, graph: graphs?.[index] }));
-      const found = graphOf.flatMap(({ id, graph }) => (graph && stored.has(id) ? [{ id, graph }] : []));
-      for (let start = 0; start < found.length; start += CHUNKS_PER_CALL) {
-        if (signal?.aborted) throw new AbortedError();
-        await insertGraphs(transaction, found.slice(start, start + CHUNKS_PER_CALL));
-      }
-      return written.size;
+      return writeDocuments(transaction, fresh, { vectors, graphs, embedderId }, signal);
     });
-  }
-
-  /** Known texts are left out before the embedder sees them; the transaction decides finally. */
-  async #leaveOutKnown(documents: ReadyDocument[]): Promise<ReadyDocument[]> {
-    const hashes = new Set<string>();
-    const distinct = documents.filter(({ contentHash }) => !hashes.has(contentHash) && hashes.add(contentHash));
-    const known = await this.#store.db
-      .selectFrom("corpus_document")
-      .select(["id", "content_hash"])
-      .where("content_hash", "in", [...hashes])
-      .execute();
-    const knownHashes = new Set(known.map((row) => row.content_hash));
-    return distinct.filter(({ contentHash }) => !knownHashes.has(contentHash));
   }
 
   async #embed(texts: readonly string[], signal?: AbortSignal): Promise<(number[] | null)[] | null> {
@@ -246,11 +218,6 @@ export class Corpus {
   }
 }
 
-/** One writer at a time: two batches with the same texts in another order would wait for each other for ever. */
-async function lockCorpus(transaction: Executor): Promise<void> {
-  await sql`select pg_advisory_xact_lock(hashtextextended('clara.corpus', 0))`.execute(transaction);
-}
-
 /** What a server does by itself after a while and PGlite never does: fresh statistics, and new words moved into the index proper. */
 async function tidyUp(executor: Executor): Promise<void> {
   await sql`analyze clara.corpus_chunk, clara.corpus_entity, clara.corpus_mention, clara.corpus_relation`.execute(executor);
@@ -262,22 +229,4 @@ async function tidyUp(executor: Executor): Promise<void> {
 /** The title tells what a chunk in the middle of a document is about. */
 function textToEmbed(chunk: { title: string | null; content: string }): string {
   return chunk.title ? `${chunk.title}\n${chunk.content}` : chunk.content;
-}
-
-/** False where another writer was first with the same text. */
-async function insertDocument(transaction: Executor, document: ReadyDocument): Promise<boolean> {
-  const old = await transaction
-    .selectFrom("corpus_document")
-    .select("id")
-    .where("id", "=", document.id)
-    .where("content_hash", "!=", document.contentHash)
-    .executeTakeFirst();
-  if (old) await deleteDocuments(transaction, [old.id]);
-  const inserted = await transaction
-    .insertInto("corpus_document")
-    .values({ id: document.id, content_hash: document.contentHash, chunk_count: document.chunks.length })
-    .onConflict((conflict) => conflict.doNothing())
-    .returning("id")
-    .executeTakeFirst();
-  return inserted !== undefined;
 }

@@ -14,6 +14,7 @@ export interface ReadyDocument {
   contentHash: string;
   title: string | null;
   documentType: string | null;
+  tenant: string | null;
   domain: string;
   language: string;
   source: string;
@@ -44,6 +45,7 @@ export async function readDocument(
     document.id ?? "",
     document.title ?? "",
     document.documentType ?? "",
+    document.tenant ?? "",
     document.source ?? "",
     ...textsWithin(metadata),
   ]) {
@@ -52,7 +54,9 @@ export async function readDocument(
   }
   if (!tokensOf(document.content).some((token) => /[\p{L}\p{N}]/u.test(token))) return { reason: "empty: the text has no letter or digit" };
   const domain = document.domain ?? DEFAULT_DOMAIN;
-  const contentHash = hashOf("document", domain, normaliseText(document.content));
+  // Each tenant keeps its own copy: that another one has a text is nobody's business.
+  const owner = document.tenant === undefined ? [] : [document.tenant];
+  const contentHash = hashOf("document", domain, ...owner, normaliseText(document.content));
   const chunks: ReadyDocument["chunks"] = [];
   for (const content of chunkText(document.content, quality.maxLength)) {
     const report = await quality.check({ prompt: "", response: content }, { kind: "document", signal });
@@ -63,6 +67,7 @@ export async function readDocument(
     contentHash,
     title: document.title ?? null,
     documentType: document.documentType ?? null,
+    tenant: document.tenant ?? null,
     domain,
     language: document.language ?? detectLanguage(document.content),
     source: document.source ?? "corpus",

@@ -12,6 +12,8 @@ export const DocumentInput = z.object({
   documentType: z.string().max(64).optional(),
   domain: Slug.optional(),
   language: z.enum(["english", "german", "simple"]).optional(),
+  /** Whose it is; only searches of this tenant see it. Without one, it is everybody's. */
+  tenant: z.string().min(1).max(128).optional(),
   source: z.string().max(256).optional(),
   /** When the document was written; ISO 8601. */
   date: z.iso.datetime({ offset: true }).or(z.iso.date()).optional(),
@@ -47,6 +49,8 @@ export const SearchQuery = z.object({
     .object({
       documentType: z.string().optional(),
       domain: Slug.optional(),
+      /** Sees this tenant's documents and those of nobody; without it only those of nobody. Never another tenant's. */
+      tenant: z.string().min(1).max(128).optional(),
       /** 0..1. */
       minQuality: z.number().min(0).max(1).optional(),
       from: z.iso.datetime({ offset: true }).or(z.iso.date()).optional(),

@@ -58,25 +58,22 @@ export class HybridSearch {
     const vector = searchTypes.has("vector") ? await this.#vectorLeg(embedded, state, filters) : null;
     const graph = searchTypes.has("graph") ? await this.#graphLeg(parsed, signal) : null;
     if (signal?.aborted) throw new AbortedError();
-    return this.#execute(
-      {
-        queryText,
-        condition: filterCondition(filters),
-        perLeg,
-        topK,
-        fusion: parsed.fusion,
-        keyword: searchTypes.has("keyword") ? { weight: weights.keyword, hasTrigrams: this.#store.capabilities.trigram } : null,
-        vector: vector && { ...vector, weight: weights.vector },
-        graph: graph && { ...graph, weight: weights.graph },
-      },
-      state.isIndexed,
-    );
+    return this.#execute({
+      queryText,
+      condition: filterCondition(filters),
+      perLeg,
+      topK,
+      fusion: parsed.fusion,
+      keyword: searchTypes.has("keyword") ? { weight: weights.keyword, hasTrigrams: this.#store.capabilities.trigram } : null,
+      vector: vector && { ...vector, weight: weights.vector },
+      graph: graph && { ...graph, weight: weights.graph },
+    });
   }
 
-  async #execute(input: StatementInput, isIndexed: boolean): Promise<FoundChunk[]> {
+  async #execute(input: StatementInput): Promise<FoundChunk[]> {
     const statement = searchStatement(input);
     const { db } = this.#store;
-    if (!input.vector?.hasPgvector || !isIndexed) return (await statement.execute(db)).rows;
+    if (!input.vector?.isIndexed) return (await statement.execute(db)).rows;
     return db.transaction().execute(async (transaction) => {
       // Filters apply after the index scan; the iterative scan goes on until enough rows have passed them.
       await sql`select set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', ${String(input.perLeg)}, true)`.execute(
@@ -127,7 +124,7 @@ export class HybridSearch {
     if (!vector || state.embedderId === null) return null;
     const hasPgvector = this.#store.capabilities.vector;
     if (!hasPgvector) await this.#requireFewVectors(state.embedderId, filters);
-    return { embedderId: state.embedderId, vector, hasPgvector };
+    return { embedderId: state.embedderId, vector, hasPgvector, isIndexed: hasPgvector && state.isIndexed };
   }
 
   async #graphLeg(query: ParsedQuery, signal?: AbortSignal): Promise<GraphLeg> {
@@ -164,7 +161,9 @@ function parse(query: SearchQuery): ParsedQuery {
       details: { field },
     });
   }
-  const fault = [parsed.data.queryText, parsed.data.filters.documentType ?? ""].map(findEncodingFault).find((found) => found !== null);
+  const fault = [parsed.data.queryText, parsed.data.filters.documentType ?? "", parsed.data.filters.tenant ?? ""]
+    .map(findEncodingFault)
+    .find((found) => found !== null);
   if (fault)
     throw new ValidationError("input_invalid", `The search query is not valid text: ${fault}.`, { details: { field: "queryText" } });
   return parsed.data;

@@ -15,6 +15,7 @@ export function toResult(row: FoundChunk): SearchResult {
     language: row.language,
     quality: row.quality,
     ...(row.title === null ? {} : { title: row.title }),
+    ...(row.tenant === null ? {} : { tenant: row.tenant }),
     ...(row.document_type === null ? {} : { documentType: row.document_type }),
     ...(row.date === null ? {} : { date: row.date.toISOString() }),
   };

@@ -26,6 +26,7 @@ export interface FoundChunk {
   content: string;
   title: string | null;
   document_type: string | null;
+  tenant: string | null;
   domain: string;
   language: string;
   source: string;
@@ -84,7 +85,7 @@ export function searchStatement(input: StatementInput): RawBuilder<FoundChunk> {
       from scored cross join weights
     )
     select fused.id, fused.keyword, fused.vector, fused.graph, fused.keyword_rank, fused.vector_rank, fused.graph_rank, fused.words, fused.paths, fused.score,
-      chunk.document_id, chunk.position, chunk.content, chunk.title, chunk.document_type,
+      chunk.document_id, chunk.position, chunk.content, chunk.title, chunk.document_type, chunk.tenant,
       chunk.domain, chunk.language::text as language, chunk.source, chunk.date, chunk.quality, chunk.metadata
     from fused join clara.corpus_chunk chunk on chunk.id = fused.id
     where fused.score > 0

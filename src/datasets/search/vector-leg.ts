@@ -7,6 +7,8 @@ export interface VectorLeg {
   vector: readonly number[];
   /** True where pgvector does the comparing. */
   hasPgvector: boolean;
+  /** There is an HNSW index to ask. */
+  isIndexed: boolean;
 }
 
 /** The nearest chunks by cosine: id, score. */
@@ -18,12 +20,16 @@ export function vectorLeg(vector: VectorLeg, condition: RawBuilder<boolean>, per
       select chunk.id, ${cosineOf(vector)} as score from clara.corpus_chunk chunk
       where ${own} order by score desc, chunk.id limit ${perLeg}`;
   }
+  const nearest = (distance: RawBuilder<unknown>) => sql`
+    select chunk.id, ${distance} as distance from clara.corpus_chunk chunk where ${own} order by distance limit ${perLeg}`;
+  const score = sql`greatest(0, 1 - distance) as score`;
+  if (!vector.isIndexed) return sql`select id, ${score} from (${nearest(distanceOf(vector))}) exact`;
+  // The scan of the index ends early where few chunks pass the filters: then all that pass are compared. Adding 0 keeps the planner from asking the index again.
   return sql`
-    select nearest.id, greatest(0, 1 - nearest.distance) as score
-    from (
-      select chunk.id, ${distanceOf(vector)} as distance from clara.corpus_chunk chunk
-      where ${own} order by distance limit ${perLeg}
-    ) nearest`;
+    with indexed as materialized (${nearest(distanceOf(vector))})
+    select id, ${score} from indexed where (select count(*) from indexed) >= ${perLeg}
+    union all
+    select id, ${score} from (${nearest(sql`(${distanceOf(vector)}) + 0`)}) exact where (select count(*) from indexed) < ${perLeg}`;
 }
 
 /** Cosine of a chunk's vector and the query's, both of unit length; null where the chunk has no vector of this embedder. */

@@ -12,8 +12,10 @@ export interface CorpusEmbedderTable {
 /** A document as it was added; its text lives in its chunks. */
 export interface CorpusDocumentTable {
   id: string;
-  /** SHA-256 over domain and normalised text. */
+  /** SHA-256 over tenant, domain and normalised text. */
   content_hash: string;
+  /** Null: everybody's. */
+  tenant: string | null;
   chunk_count: number;
   created_at: ColumnType<Date, never, never>;
 }
@@ -26,6 +28,8 @@ export interface CorpusChunkTable {
   content: string;
   title: string | null;
   document_type: string | null;
+  /** Of the document; null: everybody's. */
+  tenant: string | null;
   domain: string;
   /** Text search configuration: english, german or simple. */
   language: string;
@@ -90,6 +94,7 @@ export const corpusMigrations: Record<string, Migration> = {
         create table clara.corpus_document (
           id text primary key,
           content_hash text not null unique,
+          tenant text,
           chunk_count integer not null,
           created_at timestamptz not null default now()
         )`.execute(db);
@@ -102,6 +107,7 @@ export const corpusMigrations: Record<string, Migration> = {
           content text not null,
           title text,
           document_type text,
+          tenant text,
           domain text not null,
           language regconfig not null,
           source text not null,
@@ -118,6 +124,7 @@ export const corpusMigrations: Record<string, Migration> = {
       await sql`create index corpus_chunk_document on clara.corpus_chunk (document_id, position)`.execute(db);
       await sql`create index corpus_chunk_embedder on clara.corpus_chunk (embedder_id)`.execute(db);
       await sql`create index corpus_chunk_domain on clara.corpus_chunk (domain)`.execute(db);
+      await sql`create index corpus_chunk_tenant on clara.corpus_chunk (tenant) where tenant is not null`.execute(db);
       await createGraph(db);
     },
   },
