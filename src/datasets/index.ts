@@ -12,5 +12,6 @@ export type { PrepareOptions } from "./preparation.js";
 export { type DomainRelevance, QualityChecker, type QualityContext, type QualityOptions } from "./quality-checker.js";
 export type { DatasetFilter, StoredPreparation } from "./registry.js";
 export type { SampleInput, TrainingSource } from "./sample-input.js";
+export type { TuneOptions } from "./search/hybrid-search.js";
 export type { HoldoutOptions } from "./split.js";
 export type { Tokenizer } from "./tokenizer.js";

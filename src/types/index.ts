@@ -11,3 +11,4 @@ export * from "./proof.js";
 export * from "./routing.js";
 export * from "./runtime-protocol.js";
 export * from "./search.js";
+export * from "./search-tuning.js";

@@ -1,12 +1,16 @@
 import { sql } from "kysely";
+import { z } from "zod";
 import { AbortedError, ConflictError, StorageError, ValidationError } from "../../errors.js";
 import type { Store } from "../../store/store.js";
 import {
   type CallOptions,
   type Embedder,
   type EntityExtractor,
+  JudgedQuery,
   SearchQuery,
   type SearchResult,
+  SearchSettings,
+  type SearchTuning,
   type SearchType,
 } from "../../types/index.js";
 import { findEncodingFault } from "../checks/encoding.js";
@@ -18,12 +22,24 @@ import { filterCondition } from "./search-filters.js";
 import { toResult } from "./search-result.js";
 import { readSearchState, type SearchState } from "./search-state.js";
 import { type FoundChunk, type StatementInput, searchStatement } from "./search-statement.js";
+import { chooseSettings, type JudgedCandidates, toCandidates } from "./tuning.js";
 import type { VectorLeg } from "./vector-leg.js";
 
 /** Without pgvector every vector is compared; above this many the answer would take seconds. */
 const EXACT_LIMIT = 5_000;
 /** pgvector scans no more index entries than this in one go. */
 const MOST_CANDIDATES = 1000;
+
+/** Results that tuning looks at; the legs hand on twice as many. */
+const TUNED_DEPTH = 100;
+
+/** Options of `tuneSearch`. */
+export interface TuneOptions extends CallOptions {
+  /** As in a search; default: none. */
+  filters?: SearchQuery["filters"];
+  /** Makes the result the defaults of this manager's searches. Default false. */
+  apply?: boolean;
+}
 
 type ParsedQuery = ReturnType<typeof SearchQuery.parse>;
 
@@ -33,22 +49,46 @@ export class HybridSearch {
   readonly #embedder: Embedder | undefined;
   readonly #extractor: EntityExtractor | undefined;
   readonly #exactLimit: number;
+  #settings: SearchSettings;
 
-  constructor(parts: { store: Store; embedder?: Embedder; extractor?: EntityExtractor; exactLimit?: number }) {
+  constructor(parts: { store: Store; embedder?: Embedder; extractor?: EntityExtractor; settings?: SearchSettings; exactLimit?: number }) {
     this.#store = parts.store;
     this.#embedder = parts.embedder;
     this.#extractor = parts.extractor;
     this.#exactLimit = parts.exactLimit ?? EXACT_LIMIT;
+    this.#settings = parseSettings(parts.settings ?? {});
   }
 
   /** Best first. @throws ValidationError; StorageError `capability_missing` for a search type that this store cannot do, never a silently shorter search */
   async search(query: SearchQuery, options: CallOptions = {}): Promise<SearchResult[]> {
-    return (await this.#rows(query, options)).map(toResult);
+    return (await this.#rows(query, options)).rows.map(toResult);
   }
 
-  async #rows(query: SearchQuery, { signal }: CallOptions): Promise<FoundChunk[]> {
+  /** Chooses settings by judged queries, see `chooseSettings`; `apply` makes them this search's defaults. */
+  async tune(judged: readonly JudgedQuery[], { filters, apply, signal }: TuneOptions = {}): Promise<SearchTuning> {
+    const parsed = z.array(JudgedQuery).safeParse(judged);
+    if (!parsed.success) throw invalid("judged queries are", parsed.error);
+    const queries: JudgedCandidates[] = [];
+    const legs = new Set<SearchType>();
+    for (const one of parsed.data) {
+      const query = { queryText: one.queryText, filters, fusion: "rrf" as const, topK: TUNED_DEPTH };
+      const found = await this.#rows(query, { signal }, { isWhole: true });
+      for (const leg of found.searchTypes) legs.add(leg);
+      queries.push(toCandidates(one, found));
+    }
+    const tuning = chooseSettings(queries, [...legs].sort());
+    if (apply) this.#settings = tuning.settings;
+    return tuning;
+  }
+
+  /** `isWhole`: every candidate of every leg that there is, whatever the defaults say. */
+  async #rows(
+    query: SearchQuery,
+    { signal }: CallOptions,
+    { isWhole = false } = {},
+  ): Promise<{ rows: FoundChunk[]; searchTypes: Set<SearchType>; active: Set<SearchType> }> {
     if (signal?.aborted) throw new AbortedError();
-    const parsed = parse(query);
+    const parsed = parse(isWhole ? query : { ...this.#settings, ...withoutUndefined(query) });
     const { queryText, topK, weights, filters } = parsed;
     const embedded = await this.#embed(parsed, signal);
     const state = await readSearchState(this.#store.db, embedded);
@@ -58,16 +98,20 @@ export class HybridSearch {
     const vector = searchTypes.has("vector") ? await this.#vectorLeg(embedded, state, filters) : null;
     const graph = searchTypes.has("graph") ? await this.#graphLeg(parsed, signal) : null;
     if (signal?.aborted) throw new AbortedError();
-    return this.#execute({
+    const rows = await this.#execute({
       queryText,
       condition: filterCondition(filters),
       perLeg,
-      topK,
+      topK: isWhole ? 3 * perLeg : topK,
       fusion: parsed.fusion,
       keyword: searchTypes.has("keyword") ? { weight: weights.keyword, hasTrigrams: this.#store.capabilities.trigram } : null,
       vector: vector && { ...vector, weight: weights.vector },
       graph: graph && { ...graph, weight: weights.graph },
     });
+    const active = new Set<SearchType>(searchTypes.has("keyword") ? ["keyword"] : []);
+    if (vector) active.add("vector");
+    if (rows.some((row) => row.graph !== null)) active.add("graph");
+    return { rows, searchTypes, active };
   }
 
   async #execute(input: StatementInput): Promise<FoundChunk[]> {
@@ -154,19 +198,30 @@ export class HybridSearch {
 
 function parse(query: SearchQuery): ParsedQuery {
   const parsed = SearchQuery.safeParse(query);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    const field = issue?.path.join(".") ?? "";
-    throw new ValidationError("input_invalid", `The search query is invalid at ${field || "its root"}: ${issue?.message}.`, {
-      details: { field },
-    });
-  }
+  if (!parsed.success) throw invalid("search query is", parsed.error);
   const fault = [parsed.data.queryText, parsed.data.filters.documentType ?? "", parsed.data.filters.tenant ?? ""]
     .map(findEncodingFault)
     .find((found) => found !== null);
   if (fault)
     throw new ValidationError("input_invalid", `The search query is not valid text: ${fault}.`, { details: { field: "queryText" } });
   return parsed.data;
+}
+
+function invalid(what: string, error: z.ZodError): ValidationError {
+  const issue = error.issues[0];
+  const field = issue?.path.join(".") ?? "";
+  return new ValidationError("input_invalid", `The ${what} invalid at ${field || "the root"}: ${issue?.message}.`, { details: { field } });
+}
+
+function parseSettings(settings: SearchSettings): SearchSettings {
+  const parsed = SearchSettings.safeParse(settings);
+  if (!parsed.success) throw invalid("search settings are", parsed.error);
+  return parsed.data;
+}
+
+/** What a query leaves open is decided by the settings. */
+function withoutUndefined(query: SearchQuery): SearchQuery {
+  return Object.fromEntries(Object.entries(query ?? {}).filter(([, value]) => value !== undefined)) as SearchQuery;
 }
 
 function requireWeight(searchTypes: ReadonlySet<SearchType>, weights: ParsedQuery["weights"]): void {
