@@ -25,6 +25,8 @@ const ID_TAKEN = "id_taken: a document of another tenant has this id. Choose ano
 export interface CorpusProgress {
   /** Documents (or chunks, for `reembed`) seen so far. */
   received: number;
+  /** Chunks that were to be embedded at the start; only of `reembed`. */
+  total?: number;
   added: number;
   skipped: number;
   rejected: number;
@@ -119,13 +121,19 @@ export class Corpus {
     });
   }
 
-  /** Embeds every chunk that has no vector of the present embedder, after a change of it. @throws ConfigurationError without an embedder */
+  /** Embeds every chunk that has no vector of the present embedder, after a change of it, 128 at a time; interrupted, the next call goes on where it was. @throws ConfigurationError without an embedder */
   async reembed(options: CorpusOptions = {}): Promise<{ embedded: number }> {
     const embedder = this.#embedder;
     if (!embedder) throw new ConfigurationError("config_invalid", "There is no embedder to embed with. Give the DatasetManager one.");
     const [probe] = await embedUnit(embedder, ["dimension"], { signal: options.signal });
     const dimensions = probe?.length ?? embedder.dimensions;
     const embedderId = await embedderIdOf(this.#store.db, embedder.name, dimensions);
+    const stale = await this.#store.db
+      .selectFrom("corpus_chunk")
+      .select((row) => row.fn.countAll<string>().as("count"))
+      .where((where) => where.or([where("embedder_id", "is", null), where("embedder_id", "!=", embedderId)]))
+      .executeTakeFirstOrThrow();
+    const total = Number(stale.count);
     let embedded = 0;
     for (;;) {
       if (options.signal?.aborted) throw new AbortedError();
@@ -145,7 +153,7 @@ export class Corpus {
         }
       });
       embedded += chunks.length;
-      options.onProgress?.({ received: embedded, added: embedded, skipped: 0, rejected: 0 });
+      options.onProgress?.({ received: embedded, total, added: embedded, skipped: 0, rejected: 0 });
     }
     await this.#indexIfLarge();
     return { embedded };
@@ -173,7 +181,7 @@ export class Corpus {
   async #write(documents: ReadyDocument[], signal?: AbortSignal): Promise<WrittenDocuments> {
     const fresh = await leaveOutKnown(this.#store.db, documents);
     if (fresh.length === 0) return { added: 0, taken: new Set() };
-    const texts = fresh.flatMap(({ title, chunks }) => chunks.map(({ content }) => textToEmbed({ title, content })));
+    const texts = fresh.flatMap(({ chunks }) => chunks.map(textToEmbed));
     const vectors = await this.#embed(texts, signal);
     const graphs = this.#extractor ? await extractGraphs(this.#extractor, texts, { signal }) : null;
     return this.#store.db.transaction().execute(async (transaction) => {

@@ -90,7 +90,7 @@ export class DatasetManager {
 
   /**
    * Adds documents to the corpus: cut into chunks, judged, embedded, searchable when it resolves. What is refused comes back with its index and reason.
-   * An abort keeps the batches (of 64 documents) that were written.
+   * An abort or a crash keeps the batches (of 64 documents) that were written; the same documents again add the rest. Files and streams: `readDocuments`.
    * @example
    * ```ts
    * await clara.datasets.addDocuments([{ title: "Photovoltaik", content: text, domain: "recht" }], { onProgress: ({ received }) => console.log(received) });
@@ -117,7 +117,7 @@ export class DatasetManager {
   }
 
   /**
-   * Embeds the texts that have no vector of the present embedder; needed once after the embedder was changed or added.
+   * Embeds the texts that have no vector of the present embedder; needed once after the embedder was changed or added. Interrupted, the next call does the rest.
    * @example
    * ```ts
    * await clara.datasets.reembed({ onProgress: ({ received }) => console.log(received) });

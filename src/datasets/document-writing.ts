@@ -77,8 +77,8 @@ export async function writeDocuments(
 }
 
 function chunkRow(document: ReadyDocument, position: number, found: { embedder_id: number | null; embedding: number[] | null }) {
-  const { title, documentType, tenant, domain, language, source, date, metadata } = document;
-  const { content, quality } = document.chunks[position]!;
+  const { documentType, tenant, domain, language, source, date, metadata } = document;
+  const { title, content, quality } = document.chunks[position]!;
   const place = { id: `${document.id}#${position}`, document_id: document.id, position, content, quality };
   const common = { title, document_type: documentType, tenant, domain, language, source, date, metadata: JSON.stringify(metadata) };
   return { ...place, ...common, ...found };

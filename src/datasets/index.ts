@@ -3,6 +3,12 @@ export { type TextClassification, type TextClassifier, type WordListOptions, wor
 export type { CorpusOptions, CorpusProgress, CorpusStatistics } from "./corpus.js";
 export type { DatasetInput } from "./dataset-input.js";
 export { DatasetManager, type DatasetManagerOptions } from "./dataset-manager.js";
+export {
+  type DocumentFormat,
+  type DocumentSource,
+  type ReadDocumentsOptions,
+  readDocuments,
+} from "./documents/read-documents.js";
 export { type Duplicate, DuplicateIndex, type DuplicateIndexOptions, type QuestionAnswer } from "./duplicate-index.js";
 export type { ExportOptions } from "./export/export-dataset.js";
 export type { ExportRow } from "./export/export-row.js";

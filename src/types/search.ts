@@ -4,10 +4,16 @@ import { Metadata, Slug } from "./common.js";
 export const SearchType = z.enum(["vector", "graph", "keyword"]);
 export type SearchType = z.infer<typeof SearchType>;
 
+/** What `content` of a document is. */
+export const DocumentContentType = z.enum(["text/plain", "text/markdown", "text/html"]);
+export type DocumentContentType = z.infer<typeof DocumentContentType>;
+
 /** A document to add to the corpus. */
 export const DocumentInput = z.object({
   id: z.string().min(1).max(256).optional(),
   content: z.string().min(1),
+  /** Default `text/plain`. Of the others the readable text is kept; headings become titles of chunks. */
+  contentType: DocumentContentType.optional(),
   title: z.string().max(512).optional(),
   documentType: z.string().max(64).optional(),
   domain: Slug.optional(),
