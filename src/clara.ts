@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Pool } from "pg";
 import { type EngineKind, ServingClient, type ServingClientOptions } from "./client/index.js";
-import { DatasetManager } from "./datasets/index.js";
+import { DatasetManager, type DatasetManagerOptions } from "./datasets/index.js";
 import { LexicalEmbedder } from "./embedders/index.js";
 import { ConfigurationError } from "./errors.js";
 import { ContinuousLearningPipeline, GenerationLog, type GenerationLogOptions, type PipelineOptions } from "./pipeline/index.js";
@@ -36,6 +36,8 @@ export interface ClaraOptions {
   >;
   /** Vectors for search and routing. Default: a lexical embedder that needs no model. */
   embedder?: Embedder;
+  /** How search finds entities, and how it fuses; see `DatasetManagerOptions`. */
+  datasets?: Pick<DatasetManagerOptions, "entityExtractor" | "search">;
   router?: RouterSettingsInput;
   pipeline?: Partial<PipelineOptions>;
   /** Signs the receipt of every answer, and takes feedback on an answer only with it; 16 characters or more. Default: no receipts. */
@@ -115,7 +117,7 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
     const registry = new SqlAdapterRegistry({ store });
     const router = new AdapterRouter({ registry, embedder, settings: options.router, logger });
     closers.unshift(() => router.close());
-    const datasets = new DatasetManager({ store, embedder, references: datasetReferences(store), logger });
+    const datasets = new DatasetManager({ ...options.datasets, store, embedder, references: datasetReferences(store), logger });
     const generations = new GenerationLog({ store, logger, ...options.generations });
     closers.unshift(() => generations.close());
     const serving = new ServingClient({
