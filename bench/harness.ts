@@ -34,6 +34,8 @@ export interface Bench {
   metrics: Metric[];
   /** A group may measure something else than the others. */
   groups: { baseline: Contender; contenders: Contender[]; metrics?: Metric[] }[];
+  /** What was measured without rounds. */
+  rows?: Row[];
   close(): Promise<void>;
 }
 
@@ -63,7 +65,7 @@ const AGAIN = " (again)";
 const TIMEOUT_MS = 600_000;
 
 export async function measure(bench: Bench, rounds: number, onProgress: (text: string) => void): Promise<Result> {
-  const rows: Row[] = [];
+  const rows: Row[] = [...(bench.rows ?? [])];
   for (const group of bench.groups) {
     const again: Contender = { ...group.baseline, name: `${group.baseline.name}${AGAIN}` };
     const all = [group.baseline, ...group.contenders, again];

@@ -1,8 +1,9 @@
 /**
- * npm run bench -- NAME [--rounds N] [--json FILE] [--picture] [--flips N]
+ * npm run bench -- NAME [--rounds N] [--json FILE] [--picture] [--flips N] [--sizes N,N] [--data DIR]
  *
- * NAME: feedback, training, client, activation. Prints a table of medians and ratios; `--json` writes the rows, `--picture` writes
- * docs/benchmarks/NAME.svg; `--flips` is how often activation changes the version in each run (default 100).
+ * NAME: feedback, training, client, activation, search. Prints a table of medians and ratios; `--json` writes the rows, `--picture` writes
+ * docs/benchmarks/NAME.svg; `--flips` is how often activation changes the version in each run (default 100);
+ * `--sizes` are numbers of documents for search (default 10000; 0 for none), `--data` is the folder with cranfield/ for its quality.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -11,11 +12,15 @@ import Table from "cli-table3";
 import { type Bench, measure } from "./harness.ts";
 import { picture } from "./picture.ts";
 
-const benches: Record<string, () => Promise<{ open(options: { flips: number }): Promise<Bench> }>> = {
+const benches: Record<
+  string,
+  () => Promise<{ open(options: { flips: number; sizes: number[]; data: string | undefined }): Promise<Bench> }>
+> = {
   feedback: () => import("./feedback/bench.ts"),
   training: () => import("./training/bench.ts"),
   client: () => import("./client/bench.ts"),
   activation: () => import("./activation/bench.ts"),
+  search: () => import("./search/bench.ts"),
 };
 
 const { values, positionals } = parseArgs({
@@ -26,16 +31,26 @@ const { values, positionals } = parseArgs({
     picture: { type: "boolean", default: false },
     data: { type: "string" },
     flips: { type: "string", default: "100" },
+    sizes: { type: "string", default: "10000" },
   },
 });
 const name = positionals[0] ?? "";
 const load = benches[name];
 if (!load || ![values.rounds, values.flips].every((count) => /^[1-9]\d*$/.test(count))) {
-  process.stderr.write(`usage: npm run bench -- ${Object.keys(benches).join("|")} [--rounds N] [--json FILE] [--picture] [--flips N]\n`);
+  process.stderr.write(
+    `usage: npm run bench -- ${Object.keys(benches).join("|")} [--rounds N] [--json FILE] [--picture] [--flips N] [--sizes N,N] [--data DIR]\n`,
+  );
   process.exit(2);
 }
 
-const bench = await (await load()).open({ flips: Number(values.flips) });
+const bench = await (await load()).open({
+  flips: Number(values.flips),
+  sizes: values.sizes
+    .split(",")
+    .map(Number)
+    .filter((size) => size > 0),
+  data: values.data,
+});
 try {
   const result = await measure(bench, Number(values.rounds), (text) => process.stderr.write(`${text}\n`));
   const table = new Table({ head: ["metric", "contender", "median", "ratio to baseline", "95 % interval"] });
