@@ -34,11 +34,15 @@ export interface BenchOptions {
   data: string | undefined;
   /** How often `activation` changes the version in each run. */
   flips: number;
+  /** Numbers of documents for `search`. */
+  sizes: number[];
 }
 
 export interface Bench {
   name: string;
   groups: { metrics: Metric[]; baseline: Contender; contenders: Contender[] }[];
+  /** What was measured without rounds. */
+  rows?: Row[];
   close(): Promise<void>;
 }
 
@@ -68,7 +72,7 @@ const AGAIN = " (again)";
 const TIMEOUT_MS = 600_000;
 
 export async function measure(bench: Bench, rounds: number, onProgress: (text: string) => void): Promise<Result> {
-  const rows: Row[] = [];
+  const rows: Row[] = [...(bench.rows ?? [])];
   for (const group of bench.groups) {
     const again: Contender = { ...group.baseline, name: `${group.baseline.name}${AGAIN}` };
     const all = [group.baseline, ...group.contenders, again];

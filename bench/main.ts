@@ -1,9 +1,9 @@
 /**
- * npm run bench -- NAME [--rounds N] [--json FILE] [--picture] [--data DIR] [--flips N]
+ * npm run bench -- NAME [--rounds N] [--json FILE] [--picture] [--data DIR] [--flips N] [--sizes N,N]
  *
- * NAME: feedback, router, training, client, activation. Prints a table of medians and ratios; `--json` writes the rows, `--picture` writes
- * docs/benchmarks/NAME.svg; `--data` is the folder of data sets that are not part of the package; `--flips` is how often activation
- * changes the version in each run (default 100).
+ * NAME: feedback, router, training, client, activation, search. Prints a table of medians and ratios; `--json` writes the rows, `--picture`
+ * writes docs/benchmarks/NAME.svg; `--data` is the folder of data sets that are not part of the package; `--flips` is how often activation
+ * changes the version in each run (default 100); `--sizes` are numbers of documents for search (default 10000; 0 for none).
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -18,6 +18,7 @@ const benches: Record<string, () => Promise<{ open(options: BenchOptions): Promi
   training: () => import("./training/bench.ts"),
   client: () => import("./client/bench.ts"),
   activation: () => import("./activation/bench.ts"),
+  search: () => import("./search/bench.ts"),
 };
 
 const { values, positionals } = parseArgs({
@@ -28,17 +29,22 @@ const { values, positionals } = parseArgs({
     picture: { type: "boolean", default: false },
     data: { type: "string" },
     flips: { type: "string", default: "100" },
+    sizes: { type: "string", default: "10000" },
   },
 });
 const name = positionals[0] ?? "";
 const load = benches[name];
 if (!load || ![values.rounds, values.flips].every((count) => /^[1-9]\d*$/.test(count))) {
-  const options = "[--rounds N] [--json FILE] [--picture] [--data DIR] [--flips N]";
+  const options = "[--rounds N] [--json FILE] [--picture] [--data DIR] [--flips N] [--sizes N,N]";
   process.stderr.write(`usage: npm run bench -- ${Object.keys(benches).join("|")} ${options}\n`);
   process.exit(2);
 }
 
-const bench = await (await load()).open({ data: values.data, flips: Number(values.flips) });
+const sizes = values.sizes
+  .split(",")
+  .map(Number)
+  .filter((size) => size > 0);
+const bench = await (await load()).open({ data: values.data, flips: Number(values.flips), sizes });
 try {
   const result = await measure(bench, Number(values.rounds), (text) => process.stderr.write(`${text}\n`));
   const table = new Table({ head: ["metric", "contender", "median", "ratio to baseline", "95 % interval"] });

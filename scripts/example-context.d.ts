@@ -11,6 +11,7 @@ declare const text: string;
 /** What users ask. */
 declare const questions: string[];
 declare const samples: import("clara-sdk").Sample[];
+declare const judged: import("clara-sdk").JudgedQuery[];
 declare const reply: import("clara-sdk").GenerationResult;
 declare const vllm: import("clara-sdk").LocalVllm;
 /** Parts that are constructed alone. */

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Pool } from "pg";
 import { type EngineKind, ServingClient, type ServingClientOptions } from "./client/index.js";
-import { DatasetManager } from "./datasets/index.js";
+import { DatasetManager, type DatasetManagerOptions } from "./datasets/index.js";
 import { LexicalEmbedder } from "./embedders/index.js";
 import { ConfigurationError } from "./errors.js";
 import {
@@ -46,6 +46,8 @@ export interface ClaraOptions {
   >;
   /** Vectors for search and routing. Default: a lexical embedder that needs no model. */
   embedder?: Embedder;
+  /** How search finds entities, and how it fuses; see `DatasetManagerOptions`. */
+  datasets?: Pick<DatasetManagerOptions, "entityExtractor" | "search">;
   router?: RouterSettingsInput;
   pipeline?: Partial<PipelineOptions>;
   /** Signs the receipt of every answer, and takes feedback on an answer only with it; 16 characters or more. Default: no receipts. */
@@ -137,7 +139,14 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
     closers.unshift(() => router.close());
     const uds3 = options.uds3 && (await openUds3(options.uds3, { store, embedder, logger }));
     closers.unshift(async () => uds3?.close());
-    const datasets = new DatasetManager({ store, embedder, documents: uds3, references: datasetReferences(store), logger });
+    const datasets = new DatasetManager({
+      ...options.datasets,
+      store,
+      embedder,
+      documents: uds3,
+      references: datasetReferences(store),
+      logger,
+    });
     const generations = new GenerationLog({ store, logger, ...options.generations });
     closers.unshift(() => generations.close());
     const memory = new CorrectionMemory({ store, pipeline: options.pipeline?.name, logger });

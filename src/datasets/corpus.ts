@@ -1,10 +1,13 @@
 import { sql } from "kysely";
 import { AbortedError, ConfigurationError } from "../errors.js";
 import type { Executor, Store } from "../store/store.js";
-import type { AddDocumentsResult, CallOptions, DocumentInput, Embedder } from "../types/index.js";
+import type { AddDocumentsResult, CallOptions, DocumentInput, Embedder, EntityExtractor } from "../types/index.js";
 import { type ReadyDocument, readDocument } from "./document-input.js";
+import { leaveOutKnown, lockCorpus, type WrittenDocuments, writeDocuments } from "./document-writing.js";
 import { buildVectorIndex, embedderIdOf, embedUnit } from "./embeddings.js";
+import { deleteDocuments, extractGraphs } from "./graph/corpus-graph.js";
 import type { QualityChecker } from "./quality-checker.js";
+import { buildTrigramIndex } from "./search/compound-words.js";
 
 /** Documents that are embedded and written together. */
 const DOCUMENTS_PER_BATCH = 64;
@@ -16,10 +19,14 @@ const INDEX_FROM_CHUNKS = 4_000;
 /** From this many new documents on, the planner and the word index are told. */
 const TIDY_FROM_DOCUMENTS = 500;
 
+const ID_TAKEN = "id_taken: a document of another tenant has this id. Choose another one";
+
 /** How far `addDocuments` or `reembed` is. */
 export interface CorpusProgress {
   /** Documents (or chunks, for `reembed`) seen so far. */
   received: number;
+  /** Chunks that were to be embedded at the start; only of `reembed`. */
+  total?: number;
   added: number;
   skipped: number;
   rejected: number;
@@ -42,12 +49,20 @@ export interface CorpusStatistics {
 export class Corpus {
   readonly #store: Store;
   readonly #embedder: Embedder | undefined;
+  readonly #extractor: EntityExtractor | undefined;
   readonly #quality: QualityChecker;
   readonly #indexFromChunks: number;
 
-  constructor(parts: { store: Store; embedder?: Embedder; quality: QualityChecker; indexFromChunks?: number }) {
+  constructor(parts: {
+    store: Store;
+    embedder?: Embedder;
+    extractor?: EntityExtractor;
+    quality: QualityChecker;
+    indexFromChunks?: number;
+  }) {
     this.#store = parts.store;
     this.#embedder = parts.embedder;
+    this.#extractor = parts.extractor;
     this.#quality = parts.quality;
     this.#indexFromChunks = parts.indexFromChunks ?? INDEX_FROM_CHUNKS;
   }
@@ -62,12 +77,17 @@ export class Corpus {
   ): Promise<AddDocumentsResult> {
     const result: AddDocumentsResult = { added: 0, skipped: 0, rejected: [] };
     let received = 0;
-    let batch = new Map<string, ReadyDocument>();
+    let batch = new Map<string, { document: ReadyDocument; index: number }>();
     const flush = async (): Promise<void> => {
       if (batch.size > 0) {
-        const added = await this.#write([...batch.values()], options.signal);
+        const documents = [...batch.values()];
+        const { added, taken } = await this.#write(
+          documents.map(({ document }) => document),
+          options.signal,
+        );
         result.added += added;
-        result.skipped += batch.size - added;
+        result.skipped += batch.size - added - taken.size;
+        for (const { document, index } of documents) if (taken.has(document)) result.rejected.push({ index, reason: ID_TAKEN });
         batch = new Map();
       }
       options.onProgress?.({ received, added: result.added, skipped: result.skipped, rejected: result.rejected.length });
@@ -79,13 +99,14 @@ export class Corpus {
       else {
         // A later version of a document in the same batch has to find the earlier one in the table.
         if (batch.has(ready.id)) await flush();
-        batch.set(ready.id, ready);
+        batch.set(ready.id, { document: ready, index: received });
       }
       received += 1;
       if (batch.size === DOCUMENTS_PER_BATCH) await flush();
     }
     await flush();
-    if (result.added > 0) await this.#indexIfLarge();
+    result.rejected.sort((left, right) => left.index - right.index);
+    if (result.added > 0) await this.#buildIndexes();
     if (result.added >= TIDY_FROM_DOCUMENTS) await tidyUp(this.#store.db);
     return result;
   }
@@ -94,21 +115,25 @@ export class Corpus {
   async removeDocuments(ids: readonly string[], { signal }: CallOptions = {}): Promise<number> {
     if (signal?.aborted) throw new AbortedError();
     if (ids.length === 0) return 0;
-    const removed = await this.#store.db
-      .deleteFrom("corpus_document")
-      .where("id", "in", [...ids])
-      .returning("id")
-      .execute();
-    return removed.length;
+    return this.#store.db.transaction().execute(async (transaction) => {
+      await lockCorpus(transaction);
+      return deleteDocuments(transaction, ids);
+    });
   }
 
-  /** Embeds every chunk that has no vector of the present embedder, after a change of it. @throws ConfigurationError without an embedder */
+  /** Embeds every chunk that has no vector of the present embedder, after a change of it, 128 at a time; interrupted, the next call goes on where it was. @throws ConfigurationError without an embedder */
   async reembed(options: CorpusOptions = {}): Promise<{ embedded: number }> {
     const embedder = this.#embedder;
     if (!embedder) throw new ConfigurationError("config_invalid", "There is no embedder to embed with. Give the DatasetManager one.");
     const [probe] = await embedUnit(embedder, ["dimension"], { signal: options.signal });
     const dimensions = probe?.length ?? embedder.dimensions;
     const embedderId = await embedderIdOf(this.#store.db, embedder.name, dimensions);
+    const stale = await this.#store.db
+      .selectFrom("corpus_chunk")
+      .select((row) => row.fn.countAll<string>().as("count"))
+      .where((where) => where.or([where("embedder_id", "is", null), where("embedder_id", "!=", embedderId)]))
+      .executeTakeFirstOrThrow();
+    const total = Number(stale.count);
     let embedded = 0;
     for (;;) {
       if (options.signal?.aborted) throw new AbortedError();
@@ -128,7 +153,7 @@ export class Corpus {
         }
       });
       embedded += chunks.length;
-      options.onProgress?.({ received: embedded, added: embedded, skipped: 0, rejected: 0 });
+      options.onProgress?.({ received: embedded, total, added: embedded, skipped: 0, rejected: 0 });
     }
     await this.#indexIfLarge();
     return { embedded };
@@ -153,50 +178,18 @@ export class Corpus {
     return { documents: Number(documents.count), chunks: chunks.reduce((sum, row) => sum + Number(row.count), 0), chunksByEmbedder };
   }
 
-  async #write(documents: ReadyDocument[], signal?: AbortSignal): Promise<number> {
-    const fresh = await this.#leaveOutKnown(documents);
-    if (fresh.length === 0) return 0;
-    const chunks = fresh.flatMap((document) => document.chunks.map((chunk, position) => ({ ...chunk, document, position })));
-    const vectors = await this.#embed(
-      chunks.map((chunk) => textToEmbed({ title: chunk.document.title, content: chunk.content })),
-      signal,
-    );
+  async #write(documents: ReadyDocument[], signal?: AbortSignal): Promise<WrittenDocuments> {
+    const fresh = await leaveOutKnown(this.#store.db, documents);
+    if (fresh.length === 0) return { added: 0, taken: new Set() };
+    const texts = fresh.flatMap(({ chunks }) => chunks.map(textToEmbed));
+    const vectors = await this.#embed(texts, signal);
+    const graphs = this.#extractor ? await extractGraphs(this.#extractor, texts, { signal }) : null;
     return this.#store.db.transaction().execute(async (transaction) => {
-      // One writer at a time: two batches with the same texts in another order would wait for each other for ever.
-      await sql`select pg_advisory_xact_lock(hashtextextended('clara.corpus', 0))`.execute(transaction);
+      await lockCorpus(transaction);
       const dimensions = vectors?.find((vector) => vector !== null)?.length;
       const embedderId = this.#embedder && dimensions ? await embedderIdOf(transaction, this.#embedder.name, dimensions) : null;
-      const written = new Set<ReadyDocument>();
-      for (const document of fresh) if (await insertDocument(transaction, document)) written.add(document);
-      const rows = chunks.flatMap(({ document, position, content, quality }, index) => {
-        if (!written.has(document)) return [];
-        const { title, documentType, domain, language, source, date, metadata } = document;
-        const common = { title, document_type: documentType, domain, language, source, date, metadata: JSON.stringify(metadata) };
-        const place = { id: `${document.id}#${position}`, document_id: document.id, position, content, quality };
-        return [{ ...place, ...common, embedder_id: embedderId, embedding: vectors?.[index] ?? null }];
-      });
-      for (let start = 0; start < rows.length; start += CHUNKS_PER_CALL) {
-        if (signal?.aborted) throw new AbortedError();
-        await transaction
-          .insertInto("corpus_chunk")
-          .values(rows.slice(start, start + CHUNKS_PER_CALL))
-          .execute();
-      }
-      return written.size;
+      return writeDocuments(transaction, fresh, { vectors, graphs, embedderId }, signal);
     });
-  }
-
-  /** Known texts are left out before the embedder sees them; the transaction decides finally. */
-  async #leaveOutKnown(documents: ReadyDocument[]): Promise<ReadyDocument[]> {
-    const hashes = new Set<string>();
-    const distinct = documents.filter(({ contentHash }) => !hashes.has(contentHash) && hashes.add(contentHash));
-    const known = await this.#store.db
-      .selectFrom("corpus_document")
-      .select(["id", "content_hash"])
-      .where("content_hash", "in", [...hashes])
-      .execute();
-    const knownHashes = new Set(known.map((row) => row.content_hash));
-    return distinct.filter(({ contentHash }) => !knownHashes.has(contentHash));
   }
 
   async #embed(texts: readonly string[], signal?: AbortSignal): Promise<(number[] | null)[] | null> {
@@ -206,6 +199,17 @@ export class Corpus {
       vectors.push(...(await embedUnit(this.#embedder, texts.slice(start, start + CHUNKS_PER_CALL), { signal })));
     }
     return vectors;
+  }
+
+  async #buildIndexes(): Promise<void> {
+    const { db, capabilities } = this.#store;
+    if (capabilities.trigram) {
+      await db.transaction().execute(async (transaction) => {
+        await lockCorpus(transaction);
+        await buildTrigramIndex(transaction);
+      });
+    }
+    await this.#indexIfLarge();
   }
 
   async #indexIfLarge(): Promise<void> {
@@ -224,23 +228,13 @@ export class Corpus {
 
 /** What a server does by itself after a while and PGlite never does: fresh statistics, and new words moved into the index proper. */
 async function tidyUp(executor: Executor): Promise<void> {
-  await sql`analyze clara.corpus_chunk`.execute(executor);
-  await sql`select gin_clean_pending_list('clara.corpus_chunk_search')`.execute(executor);
+  await sql`analyze clara.corpus_chunk, clara.corpus_entity, clara.corpus_mention, clara.corpus_relation`.execute(executor);
+  await sql`
+    select gin_clean_pending_list(index.oid) from pg_index join pg_class index on index.oid = indexrelid join pg_am on pg_am.oid = index.relam
+    where indrelid = 'clara.corpus_chunk'::regclass and amname = 'gin'`.execute(executor);
 }
 
 /** The title tells what a chunk in the middle of a document is about. */
 function textToEmbed(chunk: { title: string | null; content: string }): string {
   return chunk.title ? `${chunk.title}\n${chunk.content}` : chunk.content;
-}
-
-/** False where another writer was first with the same text. */
-async function insertDocument(transaction: Executor, document: ReadyDocument): Promise<boolean> {
-  await transaction.deleteFrom("corpus_document").where("id", "=", document.id).where("content_hash", "!=", document.contentHash).execute();
-  const inserted = await transaction
-    .insertInto("corpus_document")
-    .values({ id: document.id, content_hash: document.contentHash, chunk_count: document.chunks.length })
-    .onConflict((conflict) => conflict.doNothing())
-    .returning("id")
-    .executeTakeFirst();
-  return inserted !== undefined;
 }

@@ -1,6 +1,7 @@
 import { DEFAULT_DOMAIN, DocumentInput } from "../types/index.js";
 import { findEncodingFault } from "./checks/encoding.js";
 import { chunkText } from "./chunking.js";
+import { sectionsOf } from "./documents/sections.js";
 import { detectLanguage } from "./language.js";
 import type { QualityChecker } from "./quality-checker.js";
 import { hashOf, normaliseText, tokensOf } from "./text-normalisation.js";
@@ -12,14 +13,24 @@ export const MAX_DOCUMENT_LENGTH = 2_000_000;
 export interface ReadyDocument {
   id: string;
   contentHash: string;
-  title: string | null;
   documentType: string | null;
+  tenant: string | null;
   domain: string;
   language: string;
   source: string;
   date: Date | null;
   metadata: Record<string, unknown>;
-  chunks: { content: string; quality: number }[];
+  /** `title`: the document's and the headings above the chunk. */
+  chunks: { title: string | null; content: string; quality: number }[];
+}
+
+/** Stands where a document should be that could not be read. */
+export class UnreadableDocument {
+  readonly reason: string;
+
+  constructor(reason: string) {
+    this.reason = reason;
+  }
 }
 
 /** Checks one document and cuts it; the reason where it is refused. A short text is kept with a low quality, what is unreadable is not. */
@@ -28,6 +39,7 @@ export async function readDocument(
   quality: QualityChecker,
   signal?: AbortSignal,
 ): Promise<ReadyDocument | { reason: string }> {
+  if (input instanceof UnreadableDocument) return { reason: input.reason };
   const length = (input as { content?: unknown } | null)?.content;
   if (typeof length === "string" && length.length > MAX_DOCUMENT_LENGTH) {
     return { reason: `too_large: ${length.length} characters; at most ${MAX_DOCUMENT_LENGTH}. Cut it into several documents` };
@@ -44,27 +56,35 @@ export async function readDocument(
     document.id ?? "",
     document.title ?? "",
     document.documentType ?? "",
+    document.tenant ?? "",
     document.source ?? "",
     ...textsWithin(metadata),
   ]) {
     const fault = findEncodingFault(text);
     if (fault) return { reason: `encoding: ${fault}` };
   }
-  if (!tokensOf(document.content).some((token) => /[\p{L}\p{N}]/u.test(token))) return { reason: "empty: the text has no letter or digit" };
+  const sections = sectionsOf(document.content, document.contentType ?? "text/plain");
+  const text = sections.map((section) => section.text).join("\n\n");
+  if (!tokensOf(text).some((token) => /[\p{L}\p{N}]/u.test(token))) return { reason: "empty: the text has no letter or digit" };
   const domain = document.domain ?? DEFAULT_DOMAIN;
-  const contentHash = hashOf("document", domain, normaliseText(document.content));
+  // Each tenant keeps its own copy: that another one has a text is nobody's business.
+  const owner = document.tenant === undefined ? [] : [document.tenant];
+  const contentHash = hashOf("document", domain, ...owner, normaliseText(text));
   const chunks: ReadyDocument["chunks"] = [];
-  for (const content of chunkText(document.content, quality.maxLength)) {
-    const report = await quality.check({ prompt: "", response: content }, { kind: "document", signal });
-    chunks.push({ content, quality: report.score });
+  for (const section of sections) {
+    const title = [document.title, section.title].filter(Boolean).join(" › ") || null;
+    for (const content of chunkText(section.text, quality.maxLength)) {
+      const report = await quality.check({ prompt: "", response: content }, { kind: "document", signal });
+      chunks.push({ title, content, quality: report.score });
+    }
   }
   return {
     id: document.id ?? `document_${contentHash.slice(0, 32)}`,
     contentHash,
-    title: document.title ?? null,
     documentType: document.documentType ?? null,
+    tenant: document.tenant ?? null,
     domain,
-    language: document.language ?? detectLanguage(document.content),
+    language: document.language ?? detectLanguage(text),
     source: document.source ?? "corpus",
     date: document.date === undefined ? null : new Date(document.date),
     metadata,

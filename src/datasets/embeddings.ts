@@ -41,8 +41,8 @@ export function vectorTypeOf(dimensions: number): { type: "vector" | "halfvec"; 
   return dimensions <= 2000 ? { type: "vector", canBeIndexed: true } : { type: "halfvec", canBeIndexed: dimensions <= 4000 };
 }
 
-/** Name of the index over the vectors of one embedder. */
-export function vectorIndexName(embedderId: number): string {
+/** Name of the index over the vectors of one embedder; with an empty number, what all such names begin with. */
+export function vectorIndexName(embedderId: number | ""): string {
   return `corpus_chunk_embedding_${embedderId}`;
 }
 

@@ -8,6 +8,8 @@ export interface Uds3Query {
   topK: number;
   searchTypes: SearchType[];
   weights: Record<SearchType, number>;
+  /** Absent: as the connector was set up. */
+  fusion: "weighted" | "rrf" | undefined;
   filters: Uds3Filters;
   /** Documents that each leg hands to the fusion. */
   perLeg: number;
@@ -35,6 +37,13 @@ export function parseQuery(query: SearchQuery, byDefault: SearchType[]): Uds3Que
     });
   }
   const { queryText, topK, weights, filters } = parsed.data;
+  if (filters.tenant !== undefined) {
+    throw new ConfigurationError(
+      "capability_missing",
+      "UDS3's documents belong to no tenant, so that filters.tenant cannot be applied. Leave it out, or keep a tenant's documents in databases of its own.",
+      { details: { filter: "tenant" } },
+    );
+  }
   for (const [field, text] of [
     ["queryText", queryText],
     ["filters.documentType", filters.documentType ?? ""],
@@ -43,7 +52,7 @@ export function parseQuery(query: SearchQuery, byDefault: SearchType[]): Uds3Que
     if (fault)
       throw new ValidationError("input_invalid", `The search query is not valid text at ${field}: ${fault}.`, { details: { field } });
   }
-  const searchTypes = [...new Set(parsed.data.searchTypes)];
+  const searchTypes = [...new Set(parsed.data.searchTypes ?? byDefault)];
   if (searchTypes.reduce((sum, type) => sum + weights[type], 0) <= 0) {
     throw new ValidationError("input_invalid", `The weights of ${searchTypes.join(" and ")} are all 0. Give one of them a weight.`, {
       details: { field: "weights" },
@@ -55,6 +64,7 @@ export function parseQuery(query: SearchQuery, byDefault: SearchType[]): Uds3Que
     topK,
     searchTypes,
     weights,
+    fusion: query.fusion,
     perLeg: Math.min(2000, Math.max(50, 2 * topK)),
     filters: {
       documentType: filters.documentType,

@@ -109,7 +109,7 @@ export class Uds3Search {
     limits: LegLimits,
     onFailure?: (error: ClaraError) => void,
   ): Promise<SearchResult[]> {
-    const fused = fuse(lists, query.weights, this.#parts.fusion).slice(0, query.topK);
+    const fused = fuse(lists, query.weights, query.fusion ?? this.#parts.fusion).slice(0, query.topK);
     const withoutText = fused.filter(({ hits }) => hits.every(({ content }) => content === null || content === ""));
     if (withoutText.length > 0) {
       const { db, mapping } = this.#parts;

@@ -3,11 +3,11 @@ import { sql } from "kysely";
 import { beforeAll, describe, expect, it } from "vitest";
 import { Corpus } from "../../src/datasets/corpus.js";
 import { DatasetManager, QualityChecker } from "../../src/datasets/index.js";
-import { HybridSearch } from "../../src/datasets/search.js";
+import { HybridSearch } from "../../src/datasets/search/hybrid-search.js";
 import { LexicalEmbedder } from "../../src/embedders/index.js";
 import type { Store } from "../../src/store/index.js";
 import { type DocumentInput, type Embedder, SearchResult } from "../../src/types/index.js";
-import { describeEachStore } from "../setup/index.js";
+import { describeEachDatabase } from "../setup/index.js";
 
 const documents: DocumentInput[] = [
   {
@@ -56,7 +56,7 @@ function withoutPgvector(store: Store): Store {
   return Object.assign(Object.create(store) as Store, { capabilities: { ...store.capabilities, vector: false } });
 }
 
-describeEachStore("search", (harness) => {
+describeEachDatabase("search", (harness) => {
   let store: Store;
   let datasets: DatasetManager;
   beforeAll(async () => {
@@ -89,7 +89,7 @@ describeEachStore("search", (harness) => {
 
   it("fuses the legs by their weights, each within 0..1", async () => {
     const weights = { vector: 0.6, keyword: 0.2 };
-    const results = await datasets.search({ queryText: "Sonne und Genehmigung", weights });
+    const results = await datasets.search({ queryText: "Sonne und Genehmigung", weights, searchTypes: ["vector", "keyword"] });
     expect(idsOf(results)).toEqual(["pv", "bau"]);
     for (const result of results) {
       expect(SearchResult.safeParse(result).success).toBe(true);
@@ -97,6 +97,31 @@ describeEachStore("search", (harness) => {
     }
     expect(results[0]!.scores.vector).toBeCloseTo(1, 5);
     expect(results[1]!.scores.keyword).toBeGreaterThan(0.2);
+  });
+
+  it("fuses by reciprocal rank, where the first place in every leg is 1 and weights do not count", async () => {
+    const legs = ["vector", "keyword"] as const;
+    const query = {
+      queryText: "Sonne und Genehmigung",
+      fusion: "rrf" as const,
+      searchTypes: [...legs],
+      weights: { vector: 0, keyword: 0 },
+    };
+    const results = await datasets.search(query);
+    const ranks = await Promise.all(legs.map(async (leg) => idsOf(await datasets.search({ ...query, searchTypes: [leg] }))));
+    expect(results).toHaveLength(2);
+    for (const result of results) {
+      const places = ranks.map((ids) => ids.indexOf(result.metadata.documentId));
+      const expected = places.reduce((sum, place) => sum + (place === -1 ? 0 : 61 / (61 + place)), 0) / legs.length;
+      expect(result.score).toBeCloseTo(expected, 9);
+    }
+    const [best] = await datasets.search({ ...query, queryText: "Photovoltaik" });
+    expect(best).toMatchObject({ score: 1, metadata: { documentId: "pv" } });
+  });
+
+  it("says in short why each leg found a text", async () => {
+    const [best] = await datasets.search({ queryText: "Genehmigung für Photovoltaik", topK: 1 });
+    expect(best!.reasons).toEqual(["vector: cosine 1.00", "graph: Photovoltaik; Genehmigung", "keyword: photovolta, genehm"]);
   });
 
   it("gives each result its place of origin and its metadata", async () => {
@@ -123,15 +148,18 @@ describeEachStore("search", (harness) => {
     ["last moment", { to: "2025-01-10T11:59:59Z" }, ["bau", "pv"]],
     ["quality", { minQuality: 0.9 }, ["bau", "greenhouse", "pv"]],
   ])("holds the filter by %s inside each leg", async (_what, filters, expected) => {
-    const queryText = "Photovoltaik Antrag greenhouse Genehmigung Müllabfuhr";
-    for (const searchTypes of [["vector"], ["keyword"], ["vector", "keyword"]] as const) {
+    const queryText = "Photovoltaik Bauantrag Antrag greenhouse Genehmigung Müllabfuhr";
+    for (const searchTypes of [["vector"], ["keyword"], ["graph"], ["vector", "graph", "keyword"]] as const) {
       expect(idsOf(await datasets.search({ queryText, filters, searchTypes: [...searchTypes] })).sort()).toEqual(expected);
     }
   });
 
   it("names a leg that it cannot do instead of leaving it out", async () => {
-    const graph = datasets.search({ queryText: "Frist", searchTypes: ["vector", "graph", "keyword"] });
-    await expect(graph).rejects.toMatchObject({ code: "capability_missing", details: { capability: "graph" } });
+    const withoutGraph = new DatasetManager({ store, embedder: topics, entityExtractor: null });
+    await expect(withoutGraph.search({ queryText: "Frist", searchTypes: ["vector", "graph", "keyword"] })).rejects.toMatchObject({
+      code: "capability_missing",
+      details: { capability: "graph" },
+    });
     const plain = new DatasetManager({ store });
     await expect(plain.search({ queryText: "Haus", searchTypes: ["vector"] })).rejects.toMatchObject({
       code: "capability_missing",
@@ -144,7 +172,7 @@ describeEachStore("search", (harness) => {
     const stock = withoutPgvector(store);
     const queryText = "Sonne und Genehmigung";
     const exact = await new HybridSearch({ store: stock, embedder: topics }).search({ queryText });
-    const indexed = await datasets.search({ queryText });
+    const indexed = await datasets.search({ queryText, searchTypes: ["vector", "keyword"] });
     expect(exact.map(({ id, score }) => [id, score.toFixed(5)])).toEqual(indexed.map(({ id, score }) => [id, score.toFixed(5)]));
     const limited = new HybridSearch({ store: stock, embedder: topics, exactLimit: 2 });
     await expect(limited.search({ queryText })).rejects.toMatchObject({
@@ -157,7 +185,8 @@ describeEachStore("search", (harness) => {
   it.each([
     ["an empty text", { queryText: "" }],
     ["too many results", { queryText: "a", topK: 1001 }],
-    ["weights of nothing", { queryText: "a", weights: { vector: 0, keyword: 0 } }],
+    ["weights of nothing", { queryText: "a", weights: { vector: 0, graph: 0, keyword: 0 } }],
+    ["weights of nothing for the chosen legs", { queryText: "a", searchTypes: ["graph" as const], weights: { graph: 0 } }],
     ["an unknown leg", { queryText: "a", searchTypes: ["telepathy" as "vector"] }],
     ["broken text", { queryText: "a\u0000b" }],
   ])("refuses %s", async (_what, query) => {
@@ -205,7 +234,7 @@ describeEachStore("search", (harness) => {
   });
 });
 
-describeEachStore("a corpus", (harness) => {
+describeEachDatabase("a corpus", (harness) => {
   let store: Store;
   beforeAll(async () => {
     store = await harness.open();

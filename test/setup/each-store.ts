@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe } from "vitest";
 import { openStore, type Store, type StoreOptions } from "../../src/store/index.js";
-import { createDatabase } from "./postgres.js";
+import { createDatabase, postgresUrl, stockPostgresUrl } from "./postgres.js";
+import { hasStockPostgres } from "./postgres-server.js";
 
 /** One kind of database under a suite. */
 export interface StoreHarness {
@@ -40,13 +41,24 @@ export function describeEachStore(name: string, suite: (harness: StoreHarness) =
   }
 }
 
+/** Runs a suite on PGlite, on PostgreSQL 16 with pgvector and without pg_trgm, and on the machine's stock PostgreSQL without pgvector (left out where there is none). */
+export function describeEachDatabase(name: string, suite: (harness: StoreHarness) => void): void {
+  describeEachStore(name, suite);
+  if (process.env.CLARA_TEST_STORES) return;
+  describe.skipIf(!hasStockPostgres())(`${name} (stock PostgreSQL)`, () => {
+    const harness = createHarness("postgres", stockPostgresUrl);
+    afterAll(() => harness.reset());
+    suite(harness);
+  });
+}
+
 /** One database of the kind, outside of {@link describeEachStore}; call `reset()` at the end. */
-export function createHarness(kind: Store["kind"]): StoreHarness {
+export function createHarness(kind: Store["kind"], serverUrl: () => Promise<string | null> = postgresUrl): StoreHarness {
   let present: Promise<{ database: string | { dataDir: string }; remove(): Promise<void> }> | null = null;
   const stores = new Set<Store>();
   const create = async () => {
     if (kind === "postgres") {
-      const { url, drop } = await createDatabase();
+      const { url, drop } = await createDatabase(await serverUrl());
       return { database: url, remove: drop };
     }
     const folder = await mkdtemp(join(tmpdir(), "clara-store-"));

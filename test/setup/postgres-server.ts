@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { chmod, chown, cp, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -31,7 +31,7 @@ export async function startServer(runFolder: string, runProcess: number, kind: S
   });
   try {
     if (existsSync(stateFile)) return (JSON.parse(await readFile(stateFile, "utf8")) as RunningServer).url;
-    const bin = kind === "pgvector" ? await installPgvector() : await findStock();
+    const bin = kind === "pgvector" ? await installPgvector() : findStock();
     if (bin === null) return null;
     const server = await initialiseAndStart(bin);
     await writeFile(stateFile, JSON.stringify(server));
@@ -120,9 +120,18 @@ async function isOpenToAll(path: string): Promise<boolean> {
   return true;
 }
 
-async function findStock(): Promise<string | null> {
+/** True where this machine has a stock PostgreSQL. */
+export function hasStockPostgres(): boolean {
+  return findStock() !== null;
+}
+
+function findStock(): string | null {
   const root = "/usr/lib/postgresql";
-  const versions = existsSync(root) ? (await readdir(root)).map(Number).filter((version) => version >= 14) : [];
+  const versions = existsSync(root)
+    ? readdirSync(root)
+        .map(Number)
+        .filter((version) => version >= 14)
+    : [];
   const newest = Math.max(...versions);
   const bin = join(root, String(newest), "bin");
   return versions.length > 0 && existsSync(join(bin, "initdb")) ? bin : null;

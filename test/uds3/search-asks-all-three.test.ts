@@ -191,4 +191,17 @@ describe("a search over PostgreSQL, Chroma and Neo4j", () => {
       details: { leg: "graph", database: "neo4j", filter: "domain" },
     });
   });
+
+  test("keeps no document of a tenant, and answers no tenant's question: its databases know none", async () => {
+    const uds3 = databases.connect();
+    const document = { content: "Die Sitzung des Gemeinderats ist am Montag im kleinen Saal des Rathauses.", tenant: "ulm" };
+    expect(await uds3.addDocuments([document])).toMatchObject({
+      added: 0,
+      rejected: [{ index: 0, reason: expect.stringMatching(/^tenant: /) }],
+    });
+    await expect(uds3.search({ queryText: "Landesbauordnung", filters: { tenant: "ulm" } })).rejects.toMatchObject({
+      code: "capability_missing",
+      details: { filter: "tenant" },
+    });
+  });
 });

@@ -12,8 +12,10 @@ export interface CorpusEmbedderTable {
 /** A document as it was added; its text lives in its chunks. */
 export interface CorpusDocumentTable {
   id: string;
-  /** SHA-256 over domain and normalised text. */
+  /** SHA-256 over tenant, domain and normalised text. */
   content_hash: string;
+  /** Null: everybody's. */
+  tenant: string | null;
   chunk_count: number;
   created_at: ColumnType<Date, never, never>;
 }
@@ -26,6 +28,8 @@ export interface CorpusChunkTable {
   content: string;
   title: string | null;
   document_type: string | null;
+  /** Of the document; null: everybody's. */
+  tenant: string | null;
   domain: string;
   /** Text search configuration: english, german or simple. */
   language: string;
@@ -38,11 +42,41 @@ export interface CorpusChunkTable {
   embedding: number[] | null;
 }
 
+/** A thing that texts speak of, whatever their domain. */
+export interface CorpusEntityTable {
+  id: Generated<number>;
+  /** Without case and punctuation. */
+  name: string;
+  /** As the first text wrote it. */
+  label: string;
+  kind: string;
+}
+
+/** A chunk speaks of an entity. */
+export interface CorpusMentionTable {
+  entity_id: number;
+  chunk_id: string;
+  /** How much, 0..1. */
+  weight: number;
+}
+
+/** A chunk connects two entities. */
+export interface CorpusRelationTable {
+  from_entity: number;
+  to_entity: number;
+  kind: string;
+  weight: number;
+  chunk_id: string;
+}
+
 /** Tables of the corpus room; all live in the schema `clara`. */
 export interface CorpusTables {
   corpus_embedder: CorpusEmbedderTable;
   corpus_document: CorpusDocumentTable;
   corpus_chunk: CorpusChunkTable;
+  corpus_entity: CorpusEntityTable;
+  corpus_mention: CorpusMentionTable;
+  corpus_relation: CorpusRelationTable;
 }
 
 /** In order; never edit one that was published, add the next. */
@@ -60,6 +94,7 @@ export const corpusMigrations: Record<string, Migration> = {
         create table clara.corpus_document (
           id text primary key,
           content_hash text not null unique,
+          tenant text,
           chunk_count integer not null,
           created_at timestamptz not null default now()
         )`.execute(db);
@@ -72,6 +107,7 @@ export const corpusMigrations: Record<string, Migration> = {
           content text not null,
           title text,
           document_type text,
+          tenant text,
           domain text not null,
           language regconfig not null,
           source text not null,
@@ -88,6 +124,37 @@ export const corpusMigrations: Record<string, Migration> = {
       await sql`create index corpus_chunk_document on clara.corpus_chunk (document_id, position)`.execute(db);
       await sql`create index corpus_chunk_embedder on clara.corpus_chunk (embedder_id)`.execute(db);
       await sql`create index corpus_chunk_domain on clara.corpus_chunk (domain)`.execute(db);
+      await sql`create index corpus_chunk_tenant on clara.corpus_chunk (tenant) where tenant is not null`.execute(db);
+      await createGraph(db);
     },
   },
 };
+
+async function createGraph(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    create table clara.corpus_entity (
+      id integer primary key generated always as identity,
+      name text not null unique,
+      label text not null,
+      kind text not null
+    )`.execute(db);
+  await sql`
+    create table clara.corpus_mention (
+      entity_id integer not null references clara.corpus_entity (id) on delete cascade,
+      chunk_id text not null references clara.corpus_chunk (id) on delete cascade,
+      weight real not null check (weight > 0 and weight <= 1),
+      primary key (entity_id, chunk_id)
+    )`.execute(db);
+  await sql`create index corpus_mention_chunk on clara.corpus_mention (chunk_id)`.execute(db);
+  await sql`
+    create table clara.corpus_relation (
+      from_entity integer not null references clara.corpus_entity (id) on delete cascade,
+      to_entity integer not null references clara.corpus_entity (id) on delete cascade,
+      kind text not null,
+      weight real not null check (weight > 0),
+      chunk_id text not null references clara.corpus_chunk (id) on delete cascade,
+      primary key (from_entity, to_entity, kind, chunk_id)
+    )`.execute(db);
+  await sql`create index corpus_relation_to on clara.corpus_relation (to_entity)`.execute(db);
+  await sql`create index corpus_relation_chunk on clara.corpus_relation (chunk_id)`.execute(db);
+}

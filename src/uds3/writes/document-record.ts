@@ -45,7 +45,7 @@ export async function toRecord(input: DocumentInput, ready: ReadyDocument, extra
       .update(JSON.stringify([ready.id, ready.contentHash]))
       .digest("hex"),
     content: input.content,
-    title: ready.title,
+    title: input.title ?? null,
     documentType: ready.documentType ?? "unclassified",
     domain: ready.domain,
     source: ready.source,

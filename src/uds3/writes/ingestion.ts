@@ -11,6 +11,9 @@ import type { DatabaseWriter } from "./writers.js";
 /** Documents that are written together. */
 const DOCUMENTS_PER_BATCH = 32;
 
+/** Stored without its tenant, a document would be everybody's. */
+const TENANT_UNKNOWN = "tenant: UDS3's documents belong to no tenant. Keep a tenant's documents in databases of its own";
+
 /** Brings documents into all three databases: noted in the outbox first, then written one database after the other. */
 export class Ingestion {
   readonly #outbox: Outbox;
@@ -42,7 +45,8 @@ export class Ingestion {
     for await (const document of documents) {
       if (signal?.aborted) throw new AbortedError();
       const ready = await readDocument(document, this.#quality, signal);
-      if ("reason" in ready) result.rejected.push({ index: received, reason: ready.reason });
+      if (document?.tenant !== undefined) result.rejected.push({ index: received, reason: TENANT_UNKNOWN });
+      else if ("reason" in ready) result.rejected.push({ index: received, reason: ready.reason });
       else {
         // A later text of a document in the same batch has to come after the earlier one.
         if (batch.has(ready.id)) await flush();

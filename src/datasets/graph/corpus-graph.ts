@@ -1,0 +1,106 @@
+import { sql } from "kysely";
+import { EngineError } from "../../errors.js";
+import type { Executor } from "../../store/store.js";
+import type { CallOptions, EntityExtractor, ExtractedGraph } from "../../types/index.js";
+import { findEncodingFault } from "../checks/encoding.js";
+import { entityNameOf } from "./entity-name.js";
+
+/** Texts per call of the extractor. */
+const TEXTS_PER_CALL = 128;
+
+/** The graphs of texts, in order. @throws EngineError `engine_response_invalid` where the extractor's answer does not fit */
+export async function extractGraphs(
+  extractor: EntityExtractor,
+  texts: readonly string[],
+  options: CallOptions = {},
+): Promise<ExtractedGraph[]> {
+  const graphs: ExtractedGraph[] = [];
+  for (let start = 0; start < texts.length; start += TEXTS_PER_CALL) {
+    const part = texts.slice(start, start + TEXTS_PER_CALL);
+    const answer = await extractor.extract(part, options);
+    if (answer.length !== part.length) {
+      throw new EngineError(
+        "engine_response_invalid",
+        `The entity extractor ${extractor.name} gave ${answer.length} answers for ${part.length} texts.`,
+        { details: { extractor: extractor.name } },
+      );
+    }
+    graphs.push(...answer);
+  }
+  return graphs;
+}
+
+/** Writes what chunks speak of; each chunk once. */
+export async function insertGraphs(executor: Executor, chunks: readonly { id: string; graph: ExtractedGraph }[]): Promise<void> {
+  const entities = new Map<string, { label: string; kind: string }>();
+  const mentions = { names: [] as string[], chunkIds: [] as string[], weights: [] as number[] };
+  const relations = { from: [] as string[], to: [] as string[], kinds: [] as string[], chunkIds: [] as string[] };
+  for (const { id, graph } of chunks) {
+    const counts = new Map<string, number>();
+    const mention = (label: string, kind = "entity"): string => {
+      const name = findEncodingFault(label + kind) ? "" : entityNameOf(label);
+      if (name === "") return name;
+      if (!entities.has(name)) entities.set(name, { label, kind });
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+      return name;
+    };
+    for (const entity of graph.entities) mention(entity.name, entity.kind);
+    const seen = new Set<string>();
+    for (const relation of graph.relations) {
+      const ends = [relation.from, relation.to].map((label) => {
+        const name = entityNameOf(label);
+        return counts.has(name) ? name : mention(label);
+      }) as [string, string];
+      const key = JSON.stringify([...ends, relation.kind]);
+      if (ends[0] === "" || ends[1] === "" || ends[0] === ends[1] || seen.has(key)) continue;
+      seen.add(key);
+      relations.from.push(ends[0]);
+      relations.to.push(ends[1]);
+      relations.kinds.push(relation.kind);
+      relations.chunkIds.push(id);
+    }
+    for (const [name, count] of counts) {
+      mentions.names.push(name);
+      mentions.chunkIds.push(id);
+      mentions.weights.push(count > 1 ? 1 : 0.75);
+    }
+  }
+  if (entities.size === 0) return;
+  const names = [...entities.keys()];
+  const labels = names.map((name) => entities.get(name)!.label);
+  const kinds = names.map((name) => entities.get(name)!.kind);
+  await sql`
+    insert into clara.corpus_entity (name, label, kind)
+    select * from unnest(${names}::text[], ${labels}::text[], ${kinds}::text[])
+    on conflict (name) do nothing`.execute(executor);
+  await sql`
+    insert into clara.corpus_mention (entity_id, chunk_id, weight)
+    select entity.id, mention.chunk_id, mention.weight
+    from unnest(${mentions.names}::text[], ${mentions.chunkIds}::text[], ${mentions.weights}::real[]) as mention (name, chunk_id, weight)
+    join clara.corpus_entity entity on entity.name = mention.name`.execute(executor);
+  await sql`
+    insert into clara.corpus_relation (from_entity, to_entity, kind, weight, chunk_id)
+    select source.id, target.id, relation.kind, 1, relation.chunk_id
+    from unnest(${relations.from}::text[], ${relations.to}::text[], ${relations.kinds}::text[], ${relations.chunkIds}::text[])
+      as relation (source, target, kind, chunk_id)
+    join clara.corpus_entity source on source.name = relation.source
+    join clara.corpus_entity target on target.name = relation.target`.execute(executor);
+}
+
+/** Deletes documents and the entities that only they spoke of; gives how many documents were there. */
+export async function deleteDocuments(executor: Executor, ids: readonly string[]): Promise<number> {
+  const entities = await sql<{ entity_id: number }>`
+    select distinct mention.entity_id from clara.corpus_mention mention
+    join clara.corpus_chunk chunk on chunk.id = mention.chunk_id
+    where chunk.document_id = any(${[...ids]}::text[])`.execute(executor);
+  const removed = await executor
+    .deleteFrom("corpus_document")
+    .where("id", "in", [...ids])
+    .returning("id")
+    .execute();
+  await sql`
+    delete from clara.corpus_entity entity
+    where id = any(${entities.rows.map((row) => row.entity_id)}::integer[])
+      and not exists (select 1 from clara.corpus_mention mention where mention.entity_id = entity.id)`.execute(executor);
+  return removed.length;
+}

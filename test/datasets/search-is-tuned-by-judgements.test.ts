@@ -1,0 +1,133 @@
+import fc from "fast-check";
+import { beforeAll, describe, expect, it } from "vitest";
+import { DatasetManager } from "../../src/datasets/index.js";
+import { ndcg } from "../../src/datasets/search/ndcg.js";
+import { chooseSettings, type JudgedCandidates } from "../../src/datasets/search/tuning.js";
+import { LexicalEmbedder } from "../../src/embedders/index.js";
+import type { Store } from "../../src/store/index.js";
+import type { JudgedQuery, SearchQuery } from "../../src/types/index.js";
+import { describeEachDatabase } from "../setup/index.js";
+
+const topics = ["Wasser", "Strom", "Gas", "Wärme", "Abfall", "Verkehr"];
+const places = ["Nord", "Süd", "West", "Ost"];
+const documents = topics.flatMap((topic) =>
+  places.map((place) => ({
+    id: `${topic}-${place}`,
+    content: `Der Antrag auf ${topic} im Bezirk ${place} ist beim Amt für ${topic} zu stellen.`,
+  })),
+);
+const judged: JudgedQuery[] = topics.map((topic, index) => ({
+  queryText: `Antrag ${topic} ${places[index % 4]}`,
+  relevant: [`${topic}-${places[index % 4]}`],
+}));
+
+describeEachDatabase("tuned search", (harness) => {
+  let store: Store;
+  let datasets: DatasetManager;
+  beforeAll(async () => {
+    store = await harness.open();
+    datasets = new DatasetManager({ store, embedder: new LexicalEmbedder() });
+    await datasets.addDocuments(documents);
+  });
+  const ndcgOf = async (manager: DatasetManager, more: Partial<SearchQuery> = {}) => {
+    let sum = 0;
+    for (const { queryText, relevant } of judged) {
+      const results = await manager.search({ queryText, ...more });
+      const ids = [...new Set(results.map(({ metadata }) => metadata.documentId as string))];
+      sum += ndcg(ids, new Map(relevant.map((id) => [id, 1])), 10);
+    }
+    return sum / judged.length;
+  };
+
+  it("reports what the same searches give, for each leg and for what it chose", async () => {
+    const tuning = await datasets.tuneSearch(judged);
+    for (const leg of ["vector", "keyword", "graph"] as const)
+      expect(tuning.legs[leg]).toBeCloseTo(await ndcgOf(datasets, { searchTypes: [leg] }), 6);
+    const tuned = new DatasetManager({ store, embedder: new LexicalEmbedder(), search: tuning.settings });
+    expect(tuning.ndcg).toBeCloseTo(await ndcgOf(tuned), 6);
+    expect(tuning.ndcg).toBeGreaterThanOrEqual(Math.max(...Object.values(tuning.legs)));
+  });
+
+  it("becomes the default only when it is told to, and a query's own words go first", async () => {
+    const manager = new DatasetManager({ store, embedder: new LexicalEmbedder() });
+    const [before] = await manager.search({ queryText: "Antrag Gas" });
+    await manager.tuneSearch(judged);
+    expect((await manager.search({ queryText: "Antrag Gas" }))[0]).toEqual(before);
+    const { settings } = await manager.tuneSearch(judged, { apply: true });
+    expect(await manager.search({ queryText: "Antrag Gas" })).toEqual(await manager.search({ queryText: "Antrag Gas", ...settings }));
+    const [own] = await manager.search({ queryText: "Antrag Gas", searchTypes: ["vector"], weights: { vector: 1 } });
+    expect(Object.keys(own!.scores)).toEqual(["vector"]);
+  });
+
+  it.each([
+    ["too few queries", judged.slice(0, 3)],
+    ["a query without an answer", [...judged, { queryText: "Frage", relevant: [] }]],
+    ["no list", null as unknown as JudgedQuery[]],
+  ])("refuses %s", async (_what, queries) => {
+    await expect(datasets.tuneSearch(queries)).rejects.toMatchObject({ code: "input_invalid" });
+  });
+});
+
+describe("the choice of settings", () => {
+  const legs = ["graph", "keyword", "vector"] as const;
+  const finding = fc.record({ score: fc.double({ min: 0.01, max: 1, noNaN: true }), rank: fc.integer({ min: 1, max: 50 }) });
+  const candidates = fc.array(fc.record({ vector: finding, keyword: finding, graph: finding }), { minLength: 3, maxLength: 12 });
+
+  it("is never worse than the best single leg on the same queries", () => {
+    fc.assert(
+      fc.property(fc.array(candidates, { minLength: 4, maxLength: 8 }), (lists) => {
+        const queries: JudgedCandidates[] = lists.map((list, index) => ({
+          judged: { queryText: "q", relevant: [`d${index % list.length}`] },
+          candidates: list.map((findings, place) => ({ id: `d${place}#0`, documentId: `d${place}`, findings })),
+          legs: new Set(legs),
+        }));
+        const tuning = chooseSettings(queries, legs);
+        expect(tuning.ndcg).toBeGreaterThanOrEqual(Math.max(...Object.values(tuning.legs)) - 1e-9);
+        expect(tuning.crossValidatedNdcg).toBeGreaterThanOrEqual(tuning.legs[tuning.bestLeg]! - 1e-9);
+        if (tuning.isFallback) expect(tuning.settings.searchTypes).toEqual([tuning.bestLeg]);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("mixes two legs that are each right where the other is wrong", () => {
+    const right = { score: 1, rank: 1 };
+    const wrong = { score: 0.4, rank: 2 };
+    const nothing = { score: null, rank: null };
+    const queries: JudgedCandidates[] = Array.from({ length: 10 }, (_, index) => ({
+      judged: { queryText: "q", relevant: ["good"] },
+      candidates: [
+        {
+          id: "good#0",
+          documentId: "good",
+          findings: index % 2 ? { vector: right, keyword: wrong, graph: nothing } : { vector: wrong, keyword: right, graph: nothing },
+        },
+        {
+          id: "bad#0",
+          documentId: "bad",
+          findings: {
+            vector: index % 2 ? wrong : { score: 0.6, rank: 1 },
+            keyword: index % 2 ? { score: 0.6, rank: 1 } : wrong,
+            graph: nothing,
+          },
+        },
+      ],
+      legs: new Set(["vector", "keyword"]),
+    }));
+    const tuning = chooseSettings(queries, ["keyword", "vector"]);
+    expect(tuning).toMatchObject({ ndcg: 1, crossValidatedNdcg: 1, isFallback: false });
+    expect(tuning.legs.vector).toBeLessThan(0.9);
+  });
+});
+
+describe("nDCG", () => {
+  it("is 1 for the ideal order, and discounts by the logarithm of the place", () => {
+    const gains = new Map([
+      ["a", 3],
+      ["b", 1],
+    ]);
+    expect(ndcg(["a", "b", "c"], gains, 10)).toBe(1);
+    expect(ndcg(["c", "a"], new Map([["a", 1]]), 10)).toBeCloseTo(1 / Math.log2(3), 9);
+    expect(ndcg(["c", "a"], new Map([["a", 1]]), 1)).toBe(0);
+  });
+});
