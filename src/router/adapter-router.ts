@@ -29,6 +29,7 @@ import { MemoryAdapterRegistry } from "./memory-adapter-registry.js";
 import { Revocations } from "./revocations.js";
 import { routedText } from "./routed-text.js";
 import { DEFAULT_ROUTER_SETTINGS, mergeRouterSettings, type PolicyChange, type RouterSettingsInput } from "./router-settings.js";
+import { untilAborted } from "./with-timeout.js";
 
 /** Vectors kept, so that a repeated question is not embedded twice. */
 const CACHED_QUESTIONS = 2_000;
@@ -249,7 +250,7 @@ export class AdapterRouter {
    */
   async revokedReason(id: string, { signal }: CallOptions = {}): Promise<string | null> {
     throwIfAborted(signal);
-    return this.#revocations.of(id);
+    return untilAborted(this.#revocations.of(id), signal);
   }
 
   /**

@@ -24,3 +24,17 @@ export async function withTimeout<T>(
     signal?.removeEventListener("abort", onAbort);
   }
 }
+
+/** Waits for work that others share, no longer than its caller does. Rejects with the signal's reason. */
+export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
