@@ -63,7 +63,8 @@ export class FeedbackIntake {
     const found = [origin, finding, ...firewall.screen(texts, { ...lesson, rating: parsed.rating })];
     const findings = found.filter((one) => one !== null);
     const verdict = judge(quality, findings, this.#parts.reviewFrom);
-    const sketch = lesson.objective === "imitate" ? this.#parts.quality.sketch?.({ prompt, response: lesson.answer }) : undefined;
+    const mayCount = verdict.status !== "rejected" && lesson.objective === "imitate";
+    const sketch = mayCount ? this.#parts.quality.sketch?.({ prompt, response: lesson.answer }) : undefined;
     const feedback: FeedbackRow = {
       id: randomUUID(),
       pipeline: this.#parts.pipeline,
@@ -71,7 +72,7 @@ export class FeedbackIntake {
       reason: verdict.reason === null ? null : storableText(verdict.reason),
       code: verdict.code,
       findings: storableJson(findings),
-      sketch_key: verdict.status === "rejected" ? null : (sketch?.key ?? null),
+      sketch_key: sketch?.key ?? null,
       sketch: sketch === undefined ? null : storableJson(sketch),
       domain,
       prompt: storableText(prompt),

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { cached, LexicalEmbedder } from "../embedders/index.js";
-import { AbortedError, ConfigurationError, ValidationError } from "../errors.js";
+import { ConfigurationError, ValidationError } from "../errors.js";
 import { seededRandom } from "../support/seeded-random.js";
 import type { Adapter, AdapterIdentity, AdapterInput } from "../types/adapter.js";
 import type { Canary } from "../types/canary.js";
@@ -29,7 +29,7 @@ import { MemoryAdapterRegistry } from "./memory-adapter-registry.js";
 import { Revocations } from "./revocations.js";
 import { routedText } from "./routed-text.js";
 import { DEFAULT_ROUTER_SETTINGS, mergeRouterSettings, type PolicyChange, type RouterSettingsInput } from "./router-settings.js";
-import { untilAborted } from "./with-timeout.js";
+import { throwIfAborted, untilAborted } from "./with-timeout.js";
 
 /** Vectors kept, so that a repeated question is not embedded twice. */
 const CACHED_QUESTIONS = 2_000;
@@ -478,8 +478,4 @@ export class AdapterRouter {
 function wholeNumber(name: string, value: number, least: number): number {
   if (Number.isInteger(value) && value >= least) return value;
   throw new ConfigurationError("config_invalid", `${name} must be a whole number from ${least}, not ${value}.`);
-}
-
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new AbortedError("Routing was aborted.", { cause: signal.reason });
 }

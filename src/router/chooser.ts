@@ -1,4 +1,3 @@
-import { AbortedError } from "../errors.js";
 import type { Embedder, Logger } from "../types/common.js";
 import type { RouterSettings, RoutingDecision, RoutingStrategy } from "../types/routing.js";
 import type { RouteOptions } from "./adapter-router-options.js";
@@ -8,7 +7,7 @@ import type { DecisionEvidence } from "./explain-decision.js";
 import type { Exploration } from "./exploration.js";
 import type { LiveAdapters } from "./live-adapters.js";
 import { evidenceBehind, type RankedAdapter } from "./routing-table.js";
-import { withTimeout } from "./with-timeout.js";
+import { throwIfAborted, withTimeout } from "./with-timeout.js";
 
 const MAX_CANDIDATES = 5;
 
@@ -141,8 +140,4 @@ export class Chooser {
 
 function candidatesOf(ranked: readonly RankedAdapter[]): RoutingDecision["candidates"] {
   return ranked.slice(0, MAX_CANDIDATES).map(({ adapterId, probability }) => ({ adapterId, score: probability }));
-}
-
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new AbortedError("Routing was aborted.", { cause: signal.reason });
 }
