@@ -134,7 +134,8 @@ export class ServingClient implements AsyncDisposable {
   /**
    * Answers a body of OpenAI's `POST /v1/chat/completions`, routed like every question: what makes any client of that API learn. A model of
    * the form `name@vN` pins that adapter; any other model is routed. The answer is the engine's own (tools, structured output, log-
-   * probabilities), under the id by which feedback names it; errors come as answers in OpenAI's shape, not as exceptions.
+   * probabilities), under the id by which feedback names it; errors come as answers in OpenAI's shape, not as exceptions. With `memory: true`
+   * the model gets corrections of questions that ask the same; the header `x-clara-memory` names their feedback.
    * @example
    * ```ts
    * const response = await clara.serving.chatCompletions({ model: "auto", messages: [{ role: "user", content: "Hello" }], stream: true });
@@ -142,7 +143,7 @@ export class ServingClient implements AsyncDisposable {
    */
   async chatCompletions(
     body: unknown,
-    options: CallOptions & Pick<GenerationRequest, "adapterId" | "domain" | "subjectId" | "metadata"> = {},
+    options: CallOptions & Pick<GenerationRequest, "adapterId" | "domain" | "subjectId" | "metadata" | "memory"> = {},
   ): Promise<Response> {
     const { signal, ...described } = options;
     try {
@@ -151,10 +152,9 @@ export class ServingClient implements AsyncDisposable {
       const question = { ...request, ...given };
       const engineBody = this.context.engine.traits.speaksOpenAi ? passed : undefined;
       const id = generationId();
-      const run = () => new GenerationRun(id, question, this.scope(signal), this.context, engineBody);
-      if (isStream) return await chatStreamResponse(new GenerationStream(id, run), includesUsage);
-      const whole = run();
-      return chatResponse(await whole.whole(), whole.engineBody);
+      const run = new GenerationRun(id, question, this.scope(signal), this.context, engineBody);
+      if (isStream) return await chatStreamResponse(new GenerationStream(id, () => run), includesUsage, () => run.head);
+      return chatResponse(await run.whole(), run.engineBody);
     } catch (error) {
       return chatErrorResponse(error);
     }

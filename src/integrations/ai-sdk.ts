@@ -1,7 +1,7 @@
 /** `clara-sdk/ai-sdk`: a provider for Vercel's AI SDK, by its own OpenAI-compatible one. */
 import { createOpenAICompatible, type OpenAICompatibleProvider } from "@ai-sdk/openai-compatible";
 import type { ServingClient } from "../client/index.js";
-import { claraFetch } from "./clara-fetch.js";
+import { type ClaraFetchOptions, claraFetch } from "./clara-fetch.js";
 
 /**
  * A provider whose models CLARA answers: `auto` is routed, `name@vN` pins that adapter. The id by which feedback names an answer is its
@@ -15,13 +15,14 @@ import { claraFetch } from "./clara-fetch.js";
  * await clara.pipeline.addFeedback({ generationId: response.id, rating: 1 });
  * ```
  */
-export function createClaraProvider(clara: { serving: ServingClient }): OpenAICompatibleProvider {
+export function createClaraProvider(clara: { serving: ServingClient }, options: ClaraFetchOptions = {}): OpenAICompatibleProvider {
   return createOpenAICompatible({
     name: "clara",
     // never reached: the fetch answers in this process
     baseURL: "http://clara.invalid/v1",
-    fetch: claraFetch(clara) as typeof fetch,
+    fetch: claraFetch(clara, options) as typeof fetch,
     includeUsage: true,
     supportsStructuredOutputs: true,
   });
 }
+export type { ClaraFetchOptions } from "./clara-fetch.js";

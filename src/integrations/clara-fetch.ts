@@ -1,7 +1,11 @@
 import type { ServingClient } from "../client/index.js";
+import type { GenerationRequest } from "../types/index.js";
 
 /** What a client of OpenAI's API calls in place of the network. */
 export type ClaraFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
+
+/** What holds for every question through one `fetch`; a request's own `user` and pinned model are kept where these say nothing. */
+export type ClaraFetchOptions = Pick<GenerationRequest, "domain" | "subjectId" | "metadata" | "memory">;
 
 /**
  * A `fetch` whose `POST …/chat/completions` is answered by CLARA in this process, and `GET …/models` with what its engines serve. Nothing
@@ -15,13 +19,13 @@ export type ClaraFetch = (input: string | URL | Request, init?: RequestInit) => 
  * await clara.pipeline.addFeedback({ generationId: id, rating: 1 });
  * ```
  */
-export function claraFetch(clara: { serving: ServingClient }): ClaraFetch {
+export function claraFetch(clara: { serving: ServingClient }, options: ClaraFetchOptions = {}): ClaraFetch {
   return async (input, init) => {
     const request = new Request(input, init);
     const { pathname } = new URL(request.url);
     if (request.method === "POST" && pathname.endsWith("/chat/completions")) {
       const body = await bodyOf(request);
-      return body instanceof Response ? body : clara.serving.chatCompletions(body, { signal: request.signal });
+      return body instanceof Response ? body : clara.serving.chatCompletions(body, { ...options, signal: request.signal });
     }
     if (request.method === "GET" && pathname.endsWith("/models")) return models(clara.serving, request.signal);
     return refusal(404, `CLARA answers POST /chat/completions and GET /models, not ${request.method} ${pathname}.`);

@@ -1,2 +1,2 @@
 /** `clara-sdk/openai`: the official `openai` client, answered by CLARA. */
-export { type ClaraFetch, claraFetch } from "./clara-fetch.js";
+export { type ClaraFetch, type ClaraFetchOptions, claraFetch } from "./clara-fetch.js";

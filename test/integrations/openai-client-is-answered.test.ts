@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type RecordedGeneration, ServingClient } from "../../src/client/index.js";
 import { claraFetch } from "../../src/integrations/openai.js";
 import { AdapterRouter } from "../../src/router/index.js";
+import { signReceipt } from "../../src/support/receipts.js";
 import { type StandInEngine, type StandInQuestion, startStandInEngine } from "../../src/testing/index.js";
 
 const messages = [{ role: "user" as const, content: "Which key opens the greenhouse?" }];
@@ -87,6 +88,44 @@ describe("the official openai client", () => {
     const body = asked[0]!.body;
     expect(body).toMatchObject({ model: "keys@v1", tools: [weather], tool_choice: "auto", response_format });
     for (const field of Object.keys(dangerous)) expect(body).not.toHaveProperty(field);
+  });
+
+  it("gets users' corrections and a receipt, each named in the headers, whole and streamed", async () => {
+    const correction = { feedbackId: "f1", domain: "keys", prompt: messages[0]!.content, answer: "You need key A55.", similarity: 1 };
+    const tenants: unknown[] = [];
+    const memory = {
+      recall: async (_turns: unknown, { metadata }: { metadata?: object }) => {
+        tenants.push(metadata);
+        return [correction];
+      },
+    };
+    await using remembering = new ServingClient({
+      engine: "vllm",
+      endpoints: [engine.url],
+      memory,
+      receiptSecret: "a secret of the tests",
+    });
+    const options = { memory: true, metadata: { tenant: "ulm" } };
+    const fetch = claraFetch({ serving: remembering }, options);
+    const client = new OpenAI({ apiKey: "none", baseURL: "http://clara.invalid/v1", fetch });
+    const parts = [{ type: "text" as const, text: "Be polite." }];
+    for (const stream of [false, true]) {
+      const { data, response } = await client.chat.completions
+        .create({ model: "auto", messages: [{ role: "system", content: parts }, ...messages], stream, user: "user-7" })
+        .withResponse();
+      const reply: unknown = data;
+      if (stream) for await (const _event of reply as AsyncIterable<unknown>);
+      expect(response.headers.get("x-clara-memory")).toBe("f1");
+      const id = response.headers.get("x-clara-generation-id")!;
+      expect(response.headers.get("x-clara-receipt")).toBe(signReceipt("a secret of the tests", id, "user-7"));
+      expect(tenants.pop()).toEqual({ tenant: "ulm" });
+      expect(asked.at(-1)!.body.messages).toEqual([
+        { role: "system", content: [...parts, { type: "text", text: expect.stringContaining("Right answer:\n- You need key A55.") }] },
+        ...messages,
+      ]);
+    }
+    const { response } = await openai.chat.completions.create({ model: "auto", messages }).withResponse();
+    expect(response.headers.get("x-clara-memory")).toBeNull();
   });
 
   it("pins an adapter by its name, and learns what is served", async () => {

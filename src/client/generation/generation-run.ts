@@ -26,6 +26,9 @@ interface Place {
   endpoint: Endpoint;
 }
 
+/** What of a result is known when its first text comes. */
+export type GenerationHead = Pick<GenerationResult, "id" | "adapterId" | "memory" | "receipt">;
+
 /** What every generation of a client shares. */
 export interface GenerationContext {
   options: ResolvedServingOptions;
@@ -64,6 +67,11 @@ export class GenerationRun implements ChunkSource {
   /** The engine's own answer, once `whole` has resolved. */
   get engineBody(): unknown {
     return this.completion?.body;
+  }
+
+  /** What is known before the answer is whole. */
+  get head(): GenerationHead {
+    return this.headOf(this.prepared);
   }
 
   /** The whole answer at once. */
@@ -239,11 +247,9 @@ export class GenerationRun implements ChunkSource {
     prepared: PreparedRequest | null,
     answer: Pick<GenerationResult, "text" | "usage" | "finishReason" | "toolCalls"> & { model: string | null; url: string },
   ): GenerationResult {
-    const { receiptSecret } = this.context.options;
     return {
-      id: this.id,
+      ...this.headOf(prepared),
       text: answer.text,
-      adapterId: prepared?.adapterId ?? null,
       routingConfidence: prepared?.routing?.confidence ?? null,
       routing: prepared?.routing,
       usage: answer.usage,
@@ -252,6 +258,14 @@ export class GenerationRun implements ChunkSource {
       model: answer.model ?? prepared?.question.model ?? this.context.options.baseModel,
       endpoint: answer.url,
       latencyMs: performance.now() - this.startedAt,
+    };
+  }
+
+  private headOf(prepared: PreparedRequest | null): GenerationHead {
+    const { receiptSecret } = this.context.options;
+    return {
+      id: this.id,
+      adapterId: prepared?.adapterId ?? null,
       ...(prepared === null || prepared.recalled.length === 0 ? {} : { memory: prepared.recalled }),
       ...(receiptSecret === undefined ? {} : { receipt: signReceipt(receiptSecret, this.id, prepared?.subjectId) }),
     };

@@ -4,6 +4,7 @@ import type { ConversationTurn } from "../../types/common.js";
 import type { GenerationChunk, GenerationRequest, GenerationResult } from "../../types/generation.js";
 import type { StreamPiece } from "../engines/completion-stream.js";
 import { asClaraError } from "../http/engine-errors.js";
+import type { GenerationHead } from "./generation-run.js";
 import type { GenerationStream } from "./generation-stream.js";
 import { eventOf, serverSentResponse } from "./server-sent-response.js";
 
@@ -97,8 +98,13 @@ export function readChatBody(body: unknown): ChatQuestion {
 }
 
 /** The headers by which an answer can be found again. */
-function headersOf({ id, adapterId }: { id: string; adapterId?: string | null }): Record<string, string> {
-  return { "x-clara-generation-id": id, ...(adapterId ? { "x-clara-adapter-id": adapterId } : {}) };
+function headersOf({ id, adapterId, memory, receipt }: GenerationHead): Record<string, string> {
+  return {
+    "x-clara-generation-id": id,
+    ...(adapterId ? { "x-clara-adapter-id": adapterId } : {}),
+    ...(receipt ? { "x-clara-receipt": receipt } : {}),
+    ...(memory?.length ? { "x-clara-memory": memory.map(({ feedbackId }) => feedbackId).join(", ") } : {}),
+  };
 }
 
 /** A whole answer in OpenAI's shape: the engine's own body under our id, or one made of the result. */
@@ -124,7 +130,7 @@ export function chatResponse(result: GenerationResult, engineBody: unknown): Res
 }
 
 /** A streamed answer in OpenAI's shape. Waits for the first piece, so that what fails before it has a status of its own. */
-export async function chatStreamResponse(stream: GenerationStream, includesUsage: boolean): Promise<Response> {
+export async function chatStreamResponse(stream: GenerationStream, includesUsage: boolean, head: () => GenerationHead): Promise<Response> {
   const iterator = stream[Symbol.asyncIterator]();
   const first = await iterator.next();
   async function* chunks(): AsyncGenerator<GenerationChunk> {
@@ -149,7 +155,7 @@ export async function chatStreamResponse(stream: GenerationStream, includesUsage
       return [event([{ index: 0, delta, finish_reason: null }])];
     },
     {
-      headers: headersOf({ id: stream.id }),
+      headers: headersOf(head()),
       onEnd: async () => {
         const result = await stream.result;
         const last = [event([{ index: 0, delta: {}, finish_reason: result.toolCalls ? "tool_calls" : result.finishReason }])];

@@ -10,7 +10,7 @@ import type { EngineQuestion } from "../engines/engine.js";
 import type { ResolvedServingOptions } from "../options.js";
 import type { AdapterDirectory } from "../ports.js";
 import { RevokedAdapter } from "../revoked-adapter.js";
-import { withMemory } from "./with-memory.js";
+import { recall, withNote } from "./with-memory.js";
 
 /** A checked request, and what will be asked of the engine. */
 export interface PreparedRequest {
@@ -47,7 +47,7 @@ export async function prepareRequest(
   const routing = isPinned || !route ? undefined : await options.router?.route(messages, { domain, subjectId, signal });
   const chosen = (isPinned ? adapterId : routing?.adapterId) ?? null;
   const scope = { domain: domain ?? routing?.domain, metadata, signal };
-  const seen = checked.data.memory && body === undefined ? await withMemory(messages, options.memory, scope) : { messages, recalled: [] };
+  const recalled = checked.data.memory ? await recall(messages, options.memory, scope) : [];
   return {
     messages,
     prompt: prompt ?? messages.findLast((turn) => turn.role === "user")?.content ?? "",
@@ -55,7 +55,7 @@ export async function prepareRequest(
     routing,
     question: {
       model: chosen ?? options.baseModel,
-      messages: seen.messages,
+      messages: withNote(messages, recalled),
       maxTokens: maxTokens ?? options.maxTokens,
       temperature: temperature ?? options.temperature,
       topP,
@@ -64,9 +64,9 @@ export async function prepareRequest(
       responseFormat,
       tools,
       toolChoice,
-      body,
+      body: body === undefined ? undefined : { ...body, messages: withNote(body.messages as { role: string }[], recalled) },
     },
-    recalled: seen.recalled,
+    recalled,
     subjectId,
     domain: domain ?? routing?.domain,
     metadata,
