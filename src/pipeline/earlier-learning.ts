@@ -1,6 +1,6 @@
 import { seededRandom } from "../support/seeded-random.js";
 import type { CallOptions } from "../types/common.js";
-import type { DatasetItem } from "../types/dataset.js";
+import type { DatasetItem, SplitName } from "../types/dataset.js";
 import { shuffled } from "./gate/statistics.js";
 import type { StageParts } from "./stages/stage.js";
 import { normaliseText } from "./storable-text.js";
@@ -10,11 +10,22 @@ type Parts = Pick<StageParts, "store" | "datasets" | "options">;
 /** Questions that an earlier cycle was tested on. */
 export interface RecallSet {
   name: string;
-  items: { prompt: string; response: string; group?: string }[];
+  items: { id: string; prompt: string; response: string; group: string }[];
 }
 
 const MAX_RECALL_ITEMS = 200;
 const MAX_OTHER_DOMAINS = 5;
+const LEARNT_LATER: ReadonlySet<SplitName> = new Set(["train", "generalisation"]);
+
+/** The regression set of a domain's earlier held-out questions. */
+export function recallSetName(domain: string): string {
+  return `domain:${domain}`;
+}
+
+/** All items of the domain's activated cycles, newest cycle first. */
+export async function* earlierItems(parts: Parts, domain: string, { signal }: CallOptions): AsyncIterable<DatasetItem> {
+  for (const datasetId of await promotedDatasets(parts, domain)) yield* parts.datasets.items(datasetId, { signal });
+}
 
 /** What the domain's activated cycles learnt, newest first, for the trainer to replay: a cycle trains a fresh adapter. */
 export async function earlierTrainingItems(
@@ -28,7 +39,8 @@ export async function earlierTrainingItems(
   const seen = new Set<string>();
   const kept: DatasetItem[] = [];
   for (const datasetId of datasetIds) {
-    const items = await collect(parts.datasets.items(datasetId, { split: "train", signal }));
+    // what was kept out whole to test that cycle is learnt now, or its users would be asked and never heard
+    const items = (await collect(parts.datasets.items(datasetId, { signal }))).filter(({ split }) => LEARNT_LATER.has(split));
     const superseded = new Set(items.filter((item) => contradicts(item, asked)).map((item) => item.group));
     for (const item of items) {
       const prompt = normaliseText(item.sample.prompt);
@@ -48,11 +60,11 @@ export async function earlierTrainingItems(
  */
 export async function earlierRecallSets(parts: Parts, domain: string, { signal }: CallOptions): Promise<RecallSet[]> {
   const own = await recallItems(parts, domain, MAX_RECALL_ITEMS, signal);
-  const sets: RecallSet[] = own.length === 0 ? [] : [{ name: `domain:${domain}`, items: own }];
+  const sets: RecallSet[] = own.length === 0 ? [] : [{ name: recallSetName(domain), items: own }];
   if (parts.options.otherDomainItems === 0) return sets;
   for (const other of await otherDomains(parts, domain)) {
     const items = await recallItems(parts, other, parts.options.otherDomainItems, signal);
-    if (items.length > 0) sets.push({ name: `domain:${other}`, items });
+    if (items.length > 0) sets.push({ name: recallSetName(other), items });
   }
   return sets;
 }
@@ -62,7 +74,8 @@ async function recallItems(parts: Parts, domain: string, limit: number, signal: 
   for (const datasetId of await promotedDatasets(parts, domain)) {
     for await (const item of parts.datasets.items(datasetId, { split: "recall", signal })) {
       const key = normaliseText(item.sample.prompt);
-      if (!newest.has(key)) newest.set(key, { prompt: item.sample.prompt, response: item.sample.response, group: item.group });
+      if (!newest.has(key))
+        newest.set(key, { id: item.sample.id, prompt: item.sample.prompt, response: item.sample.response, group: item.group });
     }
   }
   const items = [...newest.values()];

@@ -108,18 +108,19 @@ async function cancelCycles(
 
 async function retireAdapters(sampleIds: readonly string[], parts: ErasureParts, options: CallOptions): Promise<ErasureReport["adapters"]> {
   if (sampleIds.length === 0) return [];
-  const { rows } = await sql<{ adapter_id: string | null; job_id: string | null; domain: string; cycle_id: string }>`
-    select distinct c.adapter_id, c.job_id, c.domain, c.id as cycle_id from clara.cycles c
+  const { rows } = await sql<{ adapter_id: string | null; job_id: string | null; domain: string; cycle_id: string; is_learnt: boolean }>`
+    select c.adapter_id, c.job_id, c.domain, c.id as cycle_id, bool_or(m.role <> 'test') as is_learnt from clara.cycles c
     join clara.cycle_samples m on m.cycle_id = c.id
     where c.pipeline = ${parts.pipeline} and m.sample_id = any(${[...sampleIds]}::text[])
-    order by c.adapter_id`.execute(parts.store.db);
+    group by c.id order by c.adapter_id`.execute(parts.store.db);
   await parts.training.eraseTexts?.(
     rows.flatMap((row) => row.job_id ?? []),
     options,
   );
   const adapters: ErasureReport["adapters"] = [];
-  for (const { adapter_id: adapterId, domain, cycle_id: cycleId } of rows) {
-    if (adapterId === null) continue;
+  for (const { adapter_id: adapterId, domain, cycle_id: cycleId, is_learnt: isLearnt } of rows) {
+    // one that was only tested on their questions holds nothing of them
+    if (adapterId === null || !isLearnt) continue;
     const action = await retireAdapter(adapterId, parts, options);
     adapters.push({ adapterId, domain, action });
     if (action === "retired") {

@@ -31,10 +31,10 @@ export async function claimSamples(
   }
 }
 
-/** Notes which earlier samples a cycle replays: an erasure must find its adapter by them too. */
-export async function noteReplayed(
+/** Notes which earlier samples a cycle replays or is tested on: an erasure must find its adapter and its job by them too. */
+export async function noteEarlier(
   executor: Executor,
-  note: { pipeline: string; cycleId: string; sampleIds: readonly string[] },
+  note: { pipeline: string; cycleId: string; role: "replay" | "test"; sampleIds: readonly string[] },
 ): Promise<void> {
   for (let start = 0; start < note.sampleIds.length; start += 1000) {
     await executor
@@ -42,7 +42,7 @@ export async function noteReplayed(
       .values(
         note.sampleIds
           .slice(start, start + 1000)
-          .map((id) => ({ cycle_id: note.cycleId, sample_id: id, pipeline: note.pipeline, role: "replay", released_at: null })),
+          .map((id) => ({ cycle_id: note.cycleId, sample_id: id, pipeline: note.pipeline, role: note.role, released_at: null })),
       )
       .onConflict((conflict) => conflict.doNothing())
       .execute();
@@ -64,6 +64,15 @@ export async function excludeSamples(
       .executeTakeFirst();
     if (Number(changed.numUpdatedRows) > 0) await releaseManifest(transaction, exclusion.cycleId, exclusion.now, sampleId);
   }
+}
+
+/** Notes what the evaluation did not show to be learnt, in place of what an earlier one noted. */
+export async function noteUnlearnt(transaction: Executor, note: { cycleId: string; sampleIds: readonly string[] }): Promise<void> {
+  await transaction
+    .updateTable("cycle_samples")
+    .set({ unlearnt: sql<boolean>`sample_id = any(${[...note.sampleIds]}::text[])` })
+    .where("cycle_id", "=", note.cycleId)
+    .execute();
 }
 
 /** Ends a cycle's claim on its samples, in the transaction that ends the cycle. */

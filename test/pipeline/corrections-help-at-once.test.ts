@@ -52,7 +52,7 @@ describe("a correction", () => {
       domain,
       tenant,
       prompt: prompts[0]!,
-      answer: "B12",
+      answer: `key ${domain}`,
     });
     const own = new CorrectionIndex([of("new", "a", null), of("old", "a", null), of("other", "b", null), of("tenant", "a", "x")]);
     const found = (domain: string | undefined, tenant: string | null) =>
@@ -66,6 +66,33 @@ describe("a correction", () => {
 });
 
 let domains = 0;
+
+describe("corrections of the same question", () => {
+  const find = (corrections: readonly (readonly [prompt: string, answer: string])[], question: string) =>
+    new CorrectionIndex(
+      corrections.map(([prompt, answer], at) => ({ feedbackId: `f${at}`, domain: "office", tenant: null, prompt, answer })),
+    )
+      .find(question, { domain: "office", tenant: null })
+      .map(({ answer }) => answer);
+
+  it("that say the same are given once", () => {
+    const corrections = [
+      ["Which key opens the chapel?", "Key B12."],
+      ["With which key can I open the chapel?", "key  B12."],
+      ["Tell me which key opens the chapel.", "Key A7."],
+    ] as const;
+    expect(find(corrections, "which key opens the chapel")).toEqual(["Key B12.", "Key A7."]);
+  });
+
+  it("are given without those of a question that is less like it", () => {
+    const corrections = [
+      ["Form for a photovoltaic permit in Leipzig?", "Form G92."],
+      ["How long does it take to get a photovoltaic permit in Leipzig?", "Twelve weeks."],
+    ] as const;
+    expect(find(corrections, "Form for a photovoltaic permit in Leipzig?")).toEqual(["Form G92."]);
+    expect(find(corrections.slice(1), "Form for a photovoltaic permit in Leipzig?")).toEqual(["Twelve weeks."]);
+  });
+});
 
 describeEachStore("the memory of corrections", (harness) => {
   let store: Store;
@@ -88,28 +115,57 @@ describeEachStore("the memory of corrections", (harness) => {
   };
   const wrong = { prompt: "What does a fence permit cost?", response: "Nothing at all, it is free." };
 
-  it("has a correction for the next question, until an adapter that learnt it serves, and again when that one is rolled back", async () => {
-    const { pipeline, router, memory, domain, recalled } = await withMemory();
+  it("has a correction for the next question, until an adapter that is shown to know it serves, and again when that one is rolled back", async () => {
+    const { pipeline, router, memory, domain, datasets, trainer, recalled } = await withMemory();
     const learnt = facts(30);
     expect(await recalled(learnt[0]!.prompts[0]!)).toEqual([]);
     await addAll(pipeline, corrections(learnt, { domain }));
     const remembered = async () => {
-      let count = 0;
-      for (const fact of learnt) if ((await recalled(fact.prompts[0]!)).includes(fact.answer)) count++;
-      return count;
+      const answers: string[] = [];
+      for (const fact of learnt) if ((await recalled(fact.prompts[0]!)).includes(fact.answer)) answers.push(fact.answer);
+      return answers.sort();
     };
-    expect(await remembered()).toBe(30);
+    const all = learnt.map(({ answer }) => answer).sort();
+    expect(await remembered()).toEqual(all);
+    // a sample that is just being noted as recalled would wait for the next cycle
+    await memory.times();
     const cycle = await pipeline.triggerTrainingCycle({ domain, wait: true });
     expect(cycle).toMatchObject({ status: "promoted", error: null });
-    expect(await remembered()).toBeLessThan(30);
+
+    // kept out whole, or answered wrong in the phrasing that was held out
+    const { evaluation } = await trainer.getJob(cycle.jobId!);
+    const wrongIds = new Set(
+      evaluation!
+        .find(({ name }) => name === "candidate")!
+        .sets.filter(({ kind }) => kind !== "regression")
+        .flatMap(({ items }) => items.filter(({ exact }) => !exact).map(({ id }) => id)),
+    );
+    const notShown = new Set<string>();
+    const keptOut = new Set<string>();
+    for await (const { sample, split } of datasets.items(cycle.datasetId!)) {
+      if (wrongIds.has(sample.id)) notShown.add(sample.response);
+      if (split === "generalisation") keptOut.add(sample.response);
+    }
+    expect(keptOut.size).toBeGreaterThan(0);
+    expect(notShown.size).toBeGreaterThan(keptOut.size);
+    expect(await remembered()).toEqual([...notShown].sort());
+
     const times = await memory.times();
     expect(times.recalled).toBeGreaterThanOrEqual(30);
     expect(times.medianMsToFirstEffect).toBeGreaterThan(0);
     expect(times.learnt).toBeGreaterThan(60);
     expect(times.medianMsToWeights).toBeGreaterThan(times.medianMsToFirstEffect!);
-    // what was held out of training is not known to be in the weights, so it stays
+
+    // what was kept out whole is learnt by the next adapter; what that one still answers wrong stays
+    await addAll(pipeline, corrections(facts(60).slice(30), { domain }));
+    const next = await pipeline.triggerTrainingCycle({ domain, wait: true });
+    expect(next).toMatchObject({ status: "promoted", error: null });
+    expect(await remembered()).toEqual([...notShown].filter((answer) => !keptOut.has(answer)).sort());
+
     await router.rollback(domain);
-    expect(await remembered()).toBe(30);
+    expect(await remembered()).toEqual([...notShown].sort());
+    await router.rollback(domain);
+    expect(await remembered()).toEqual(all);
     await memory.close();
   });
 
@@ -127,6 +183,17 @@ describeEachStore("the memory of corrections", (harness) => {
     expect(await recalled(wrong.prompt)).toEqual(["A fence permit costs twelve euros."]);
     await pipeline.eraseSubject("mallory");
     expect(await recalled(wrong.prompt)).toEqual([]);
+    await memory.close();
+  });
+
+  it("is there for all that ask at the same time, also the first, and while more come in", async () => {
+    const { pipeline, memory, domain, recalled } = await withMemory();
+    const known = facts(30).slice(0, 8);
+    await addAll(pipeline, corrections(known, { domain }));
+    const others = addAll(pipeline, corrections(facts(30).slice(8), { domain }));
+    const found = await Promise.all(known.map(({ prompts }) => recalled(prompts[0]!)));
+    expect(found).toEqual(known.map(({ answer }) => [answer]));
+    await others;
     await memory.close();
   });
 
@@ -148,7 +215,7 @@ describeEachStore("the memory of corrections", (harness) => {
     const reply = await serving.generate({ prompt: "How much does a fence permit cost?", domain, memory: true });
     expect(reply.memory).toMatchObject([{ feedbackId: id, domain, answer: "A fence permit costs twelve euros." }]);
     expect(sent().map(({ role }) => role)).toEqual(["system", "user"]);
-    expect(sent()[0]!.content).toContain("Question: What does a fence permit cost?\nRight answer: A fence permit costs twelve euros.");
+    expect(sent()[0]!.content).toContain("Question: What does a fence permit cost?\nRight answer:\n- A fence permit costs twelve euros.");
     const messages = [
       { role: "system" as const, content: "You are polite." },
       { role: "user" as const, content: wrong.prompt },

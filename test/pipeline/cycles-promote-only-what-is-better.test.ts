@@ -297,6 +297,24 @@ describeEachStore("a cycle", (harness) => {
     expect(await pipeline.eraseSubject("user-1")).toMatchObject({ feedback: 0 });
   });
 
+  it("erases a person from jobs that were only tested on them, whose adapters stay", async () => {
+    const { pipeline, router, trainer, domain } = await learnt();
+    const own = await pipeline.triggerTrainingCycle({ domain, wait: true });
+    const otherDomain = `${domain}-beside`;
+    const others = corrections(facts(60).slice(30), { domain: otherDomain });
+    await addAll(
+      pipeline,
+      others.map((input) => ({ ...input, subjectId: `other-${input.subjectId}` })),
+    );
+    const beside = await pipeline.triggerTrainingCycle({ domain: otherDomain, wait: true });
+    expect(beside.status).toBe("promoted");
+    const reports = [];
+    for (let user = 0; user < 6; user++) reports.push(await pipeline.eraseSubject(`user-${user}`));
+    expect(new Set(reports.flatMap(({ adapters }) => adapters.map(({ adapterId }) => adapterId)))).toEqual(new Set([own.adapterId]));
+    expect(new Set(trainer.erasedJobs)).toEqual(new Set([own.jobId, beside.jobId]));
+    expect(router.activeAdapter(otherDomain)?.id).toBe(beside.adapterId);
+  });
+
   it("ends a running cycle that learns from a person who is erased meanwhile", async () => {
     let release = () => {};
     const held = new Promise<void>((resolve) => {

@@ -28,6 +28,8 @@ interface Entry {
 /** Below it two questions are about different things. */
 const MIN_SIMILARITY = 0.75;
 const MAX_RECALLED = 3;
+/** How much less like the question than the best one another may be: further off, it is about something else. */
+const MAX_BEHIND_BEST = 0.1;
 
 /**
  * Finds corrections of questions that ask the same: what they are about (content words of both, rare ones count more) must be nearly
@@ -71,7 +73,7 @@ export class CorrectionIndex {
       const { feedbackId, prompt, answer } = correction;
       found.push({ feedbackId, domain: correction.domain, prompt, answer, similarity });
     }
-    return found.sort((left, right) => right.similarity - left.similarity).slice(0, MAX_RECALLED);
+    return distinct(found.sort((left, right) => right.similarity - left.similarity)).slice(0, MAX_RECALLED);
   }
 
   /** Weight in common, of the larger weight of the two; weights by inverse document frequency (Spärck Jones 1972) over the corrections. */
@@ -91,6 +93,17 @@ export class CorrectionIndex {
   #rarity(stem: string): number {
     return Math.log(1 + (this.#entries.length + 1) / ((this.#frequencies.get(stem) ?? 0) + 1));
   }
+}
+
+/** Of those that say the same only the most similar; more text would only lead the model astray. */
+function distinct(found: readonly RecalledCorrection[]): RecalledCorrection[] {
+  const answers = new Set<string>();
+  return found.filter(({ answer, similarity }) => {
+    const key = normaliseText(answer);
+    if (answers.has(key) || similarity < found[0]!.similarity - MAX_BEHIND_BEST) return false;
+    answers.add(key);
+    return true;
+  });
 }
 
 function weightsOf(words: readonly ContentWord[]): Map<string, number> {

@@ -35,8 +35,8 @@ export interface LearningTimes {
 }
 
 /**
- * Accepted corrections that no adapter that serves has learnt yet: the next similar question gets them. Each is forgotten the moment an
- * adapter that learnt it passes the gate and serves, and is back if that one is rolled back. It is given as `memory` to `ServingClient`.
+ * Accepted corrections that no adapter that serves is shown to know: the next similar question gets them. Each is forgotten the moment an
+ * adapter that learnt it passes the gate and serves, unless it answered a held-out phrasing of it wrong, and is back if that one is rolled back. It is given as `memory` to `ServingClient`.
  * @example
  * ```ts
  * const memory = new CorrectionMemory({ store });
@@ -51,7 +51,9 @@ export class CorrectionMemory {
   readonly #refreshIntervalMs: number;
   readonly #logger: Logger | undefined;
   #index = new CorrectionIndex([]);
-  #readAt = Number.NEGATIVE_INFINITY;
+  /** When the read began that the index comes from, and when corrections last changed; `performance.now()`. */
+  #indexAsOf = Number.NEGATIVE_INFINITY;
+  #changedAt = 0;
   #reading: Promise<void> | null = null;
   #unsubscribe: (() => void)[] = [];
   readonly #noting = new Set<Promise<unknown>>();
@@ -101,7 +103,7 @@ export class CorrectionMemory {
       with corrected as (
         select s.id, s.created_at, s.recalled_at, (
           select min(a.activated_at) from clara.cycle_samples m join clara.cycles c on c.id = m.cycle_id join clara.adapters a on a.id = c.adapter_id
-          where m.sample_id = s.id and m.released_at is null and a.activated_at is not null and a.revoked_reason is null) as learnt_at
+          where m.sample_id = s.id and m.released_at is null and not m.unlearnt and c.domain = s.domain and a.activated_at is not null and a.revoked_reason is null) as learnt_at
         from clara.samples s where s.pipeline = ${this.#pipeline} and s.rejected_response is not null)
       select count(recalled_at)::int as recalled, count(learnt_at)::int as learnt,
         percentile_cont(0.5) within group (order by extract(epoch from recalled_at - created_at) * 1000) as effect,
@@ -124,15 +126,16 @@ export class CorrectionMemory {
     await Promise.allSettled([...this.#noting, this.#reading]);
   }
 
-  /** What was accepted before this call is in the index after it. */
+  /** What was accepted before this call is in the index after it; two reads at most, however often corrections change meanwhile. */
   async #fresh(): Promise<void> {
     if (this.#unsubscribe.length === 0) {
-      const forget = () => {
-        this.#readAt = Number.NEGATIVE_INFINITY;
+      const onChange = () => {
+        this.#changedAt = performance.now();
       };
-      this.#unsubscribe = (["memory", "adapters"] as const).map((topic) => this.#store.notifications.subscribe(topic, forget));
+      this.#unsubscribe = (["memory", "adapters"] as const).map((topic) => this.#store.notifications.subscribe(topic, onChange));
     }
-    while (performance.now() - this.#readAt > this.#refreshIntervalMs) {
+    const needed = Math.max(this.#changedAt, performance.now() - this.#refreshIntervalMs);
+    while (this.#indexAsOf < needed) {
       this.#reading ??= this.#read().finally(() => {
         this.#reading = null;
       });
@@ -141,23 +144,18 @@ export class CorrectionMemory {
   }
 
   async #read(): Promise<void> {
-    // before the question: what changes while it is answered makes it old
-    this.#readAt = performance.now();
-    try {
-      const { rows } = await sql<Correction>`
-        select s.id as "feedbackId", s.domain, s.prompt, s.response as answer, f.metadata->>'tenant' as tenant
-        from clara.samples s join clara.feedback f on f.id = s.id
-        where s.pipeline = ${this.#pipeline} and s.rejected_response is not null and s.prompt <> ''
-          and s.state in ('waiting', 'claimed', 'used')
-          and not exists (
-            select 1 from clara.cycle_samples m join clara.cycles c on c.id = m.cycle_id join clara.adapters a on a.id = c.adapter_id
-            where m.sample_id = s.id and m.released_at is null and a.status = 'active')
-        order by s.created_at desc limit ${this.#maxCorrections}`.execute(this.#store.db);
-      this.#index = new CorrectionIndex(rows);
-    } catch (error) {
-      this.#readAt = Number.NEGATIVE_INFINITY;
-      throw error;
-    }
+    const asOf = performance.now();
+    const { rows } = await sql<Correction>`
+      select s.id as "feedbackId", s.domain, s.prompt, s.response as answer, f.metadata->>'tenant' as tenant
+      from clara.samples s join clara.feedback f on f.id = s.id
+      where s.pipeline = ${this.#pipeline} and s.rejected_response is not null and s.prompt <> ''
+        and s.state in ('waiting', 'claimed', 'used')
+        and not exists (
+          select 1 from clara.cycle_samples m join clara.cycles c on c.id = m.cycle_id join clara.adapters a on a.id = c.adapter_id
+          where m.sample_id = s.id and m.released_at is null and not m.unlearnt and c.domain = s.domain and a.status = 'active')
+      order by s.created_at desc limit ${this.#maxCorrections}`.execute(this.#store.db);
+    this.#index = new CorrectionIndex(rows);
+    this.#indexAsOf = asOf;
   }
 
   /** Behind the answer, which does not wait for it. */

@@ -4,6 +4,8 @@ import type { EvaluatedModel, EvaluationSetKind } from "../../types/runtime-prot
 import { earlierRecallSets } from "../earlier-learning.js";
 import { gatherEvidence, summariseEvidence } from "../gate/evidence.js";
 import { generalSet } from "../general-set.js";
+import { noteUnlearnt } from "../sample-ledger.js";
+import { unlearntSamples } from "../unlearnt-samples.js";
 import type { Stage, StageContext } from "./stage.js";
 
 /** Compares the candidate with what serves the domain now; anew, where that changed while the job ran. */
@@ -23,11 +25,13 @@ export const evaluate: Stage = async (context) => {
   }
   const evidence = gatherEvidence(baseline, candidate, options.gate);
   const evaluation = summariseEvidence(evidence);
+  const sampleIds = await unlearntSamples(context, candidate, { signal });
   return {
     next: "gate",
     detail: { against: incumbent?.id ?? null, anew: !isSame, sets: evidence.map((set) => ({ name: set.name, count: set.count })) },
     patch: { evaluation: JSON.stringify(evaluation) },
     state: { evidence, evaluatedAgainst: incumbent?.id ?? null },
+    commit: (transaction) => noteUnlearnt(transaction, { cycleId: cycle.id, sampleIds }),
   };
 };
 

@@ -5,7 +5,7 @@ import { adapterNameOf } from "../adapter-name.js";
 import { CycleCancelled } from "../cycle-store.js";
 import { earlierRecallSets, earlierTrainingItems } from "../earlier-learning.js";
 import { generalSet } from "../general-set.js";
-import { noteReplayed } from "../sample-ledger.js";
+import { noteEarlier } from "../sample-ledger.js";
 import { readBatch } from "./batch.js";
 import type { Stage, StageContext } from "./stage.js";
 
@@ -44,9 +44,14 @@ async function ensureJob(context: StageContext): Promise<string> {
   const serving = router.activeAdapter(domain);
   // kept from a first try: the job that may exist already was made against it
   const baseline = state.baseline ?? { adapterId: serving?.id ?? null, path: serving?.path ?? null };
-  const replayedIds = earlier.flatMap((item) => item.sample.feedbackId ?? []);
   await context.update({}, { baseline, replayed: earlier.length });
-  await noteReplayed(context.store.db, { pipeline: cycle.pipeline, cycleId: cycle.id, sampleIds: replayedIds });
+  const noted = {
+    replay: earlier.flatMap((item) => item.sample.feedbackId ?? []),
+    test: recall.flatMap((set) => set.items.map((item) => item.id)),
+  };
+  for (const role of ["replay", "test"] as const) {
+    await noteEarlier(context.store.db, { pipeline: cycle.pipeline, cycleId: cycle.id, role, sampleIds: noted[role] });
+  }
   await context.failpoint("train.noted");
   const job = await training.createJob(
     {

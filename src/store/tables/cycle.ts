@@ -1,4 +1,4 @@
-import type { ColumnType } from "kysely";
+import type { ColumnType, Generated } from "kysely";
 import { sql } from "kysely";
 import type { Migration } from "kysely/migration";
 
@@ -48,10 +48,15 @@ export interface CycleSampleTable {
   cycle_id: string;
   sample_id: string;
   pipeline: string;
-  /** `learn`: claimed, at most one cycle that was not released; `replay`: an earlier cycle's sample, kept against forgetting. */
+  /**
+   * `learn`: claimed, at most one cycle that was not released; `replay`: an earlier cycle's sample, kept against forgetting; `test`: an earlier
+   * cycle's held-out sample, asked again.
+   */
   role: string;
   /** Set where the cycle ended without using the sample. */
   released_at: Timestamp | null;
+  /** True: the evaluation did not show that the cycle's adapter knows it. */
+  unlearnt: Generated<boolean>;
 }
 
 /** The general set: what must stay as it was. */
@@ -91,7 +96,7 @@ export const cycleMigrations: Record<string, Migration> = {
           started_at timestamptz not null, ended_at timestamptz, detail jsonb not null, primary key (cycle_id, name))`,
         sql`create table clara.cycle_samples (
           cycle_id text not null references clara.cycles (id) on delete cascade, sample_id text not null, pipeline text not null,
-          role text not null check (role in ('learn', 'replay')), released_at timestamptz, primary key (cycle_id, sample_id, role))`,
+          role text not null check (role in ('learn', 'replay', 'test')), released_at timestamptz, unlearnt boolean not null default false, primary key (cycle_id, sample_id, role))`,
         sql`create unique index cycle_samples_once on clara.cycle_samples (pipeline, sample_id) where role = 'learn' and released_at is null`,
         sql`create table clara.general_items (
           pipeline text not null, position integer not null, half text not null check (half in ('replay', 'holdout')),

@@ -35,6 +35,8 @@ export class FakeTrainer implements TrainingPort {
   /** Inputs of the jobs made, in order. */
   readonly inputs: JobInput[] = [];
   evaluations = 0;
+  /** Jobs whose texts were to be erased. */
+  readonly erasedJobs: string[] = [];
 
   constructor(options: FakeTrainerOptions) {
     this.#options = options;
@@ -103,6 +105,11 @@ export class FakeTrainer implements TrainingPort {
   async cancelJob(id: string): Promise<void> {
     const { job, input } = this.#read(id);
     this.#write(id, { job: { ...job, status: "cancelled", completedAt: new Date().toISOString() }, input });
+  }
+
+  async eraseTexts(ids: readonly string[]): Promise<number> {
+    this.erasedJobs.push(...ids);
+    return ids.length;
   }
 
   async evaluate(input: { models: { name: string; adapterPath: string | null }[]; sets: EvaluationSet[] }): Promise<EvaluatedModel[]> {
