@@ -45,6 +45,17 @@ describe("the loop, end to end", () => {
     }
   });
 
+  test("what users corrected is answered right at once, and still when the adapter knows it and the memory is gone", () => {
+    const memory = report.memory!;
+    expect(memory.exactBefore).toBeLessThan(0.1);
+    expect(memory.exactAtOnce).toBeGreaterThan(0.7);
+    expect(memory.retired).toBeGreaterThan(memory.count / 2);
+    expect(memory.exactRetired).toBeGreaterThan(0.8);
+    expect(memory.exactAfter).toBeGreaterThan(0.8);
+    expect(memory.secondsToFirstEffect!).toBeGreaterThan(0);
+    expect(memory.secondsToWeights!).toBeGreaterThan(memory.secondsToFirstEffect!);
+  });
+
   test("paraphrases that no feedback told are answered, by the right adapter, and general questions as before", () => {
     expect(report.questions?.exactBefore).toBeLessThan(0.1);
     expect(report.questions?.exactAfter).toBeGreaterThan(0.6);

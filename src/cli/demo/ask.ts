@@ -15,13 +15,15 @@ export interface Answered {
   text: string;
   exact: boolean;
   adapterId: string | null;
+  /** The model was given a correction of this question. */
+  isRecalled: boolean;
 }
 
-/** Asks every question through the serving client, greedily. `base` pins the base model; otherwise the router chooses. */
+/** Asks every question through the serving client, greedily. `base` pins the base model; otherwise the router chooses, with `memory` given corrections. */
 export async function ask(
   clara: Clara,
   questions: readonly Question[],
-  mode: "base" | "routed",
+  mode: "base" | "routed" | "memory",
   { signal }: CallOptions = {},
 ): Promise<Answered[]> {
   const results = await clara.serving.generateBatch(
@@ -30,6 +32,7 @@ export async function ask(
       temperature: 0,
       maxTokens: 64,
       ...(mode === "base" ? { adapterId: null } : {}),
+      memory: mode === "memory",
     })),
     { concurrency: 16, signal },
   );
@@ -37,7 +40,8 @@ export async function ask(
     if (result.status === "rejected") throw result.reason;
     const question = questions[index] as Question;
     const text = result.value.text.trim();
-    return { question, text, exact: text === question.answer.trim(), adapterId: result.value.adapterId };
+    const { adapterId, memory = [] } = result.value;
+    return { question, text, exact: text === question.answer.trim(), adapterId, isRecalled: memory.length > 0 };
   });
 }
 

@@ -43,6 +43,31 @@ export function readFeedbackFile(path: string): Buffer {
   return content;
 }
 
+/** Corrections asked again at once: some show whether the memory helps. */
+const MOST_CORRECTED = 40;
+
+/** Questions of the files that a user corrected, with the newest correction, evenly over the files' lines; those that cannot be read are left out. */
+export function correctedQuestions(files: readonly Buffer[]): Question[] {
+  const newest = new Map<string, Question>();
+  for (const line of files.flatMap((file) => file.toString("utf8").split("\n"))) {
+    const question = correctedQuestion(line);
+    if (question !== null) newest.set(question.prompt, question);
+  }
+  const questions = [...newest.values()];
+  const step = Math.max(1, Math.ceil(questions.length / MOST_CORRECTED));
+  return questions.filter((_, index) => index % step === 0);
+}
+
+function correctedQuestion(line: string): Question | null {
+  try {
+    const { prompt, correction, domain } = JSON.parse(line) as Record<string, unknown>;
+    if (typeof prompt !== "string" || typeof correction !== "string") return null;
+    return { prompt, answer: correction, domain: typeof domain === "string" ? domain : null };
+  } catch {
+    return null; // the import names the lines that are no JSON
+  }
+}
+
 /** Lines of the largest domain, counted as far as lines can be read; the pipeline judges them later. */
 export function largestDomain(files: readonly Buffer[]): number {
   const counts = new Map<string, number>();

@@ -1,6 +1,7 @@
+import type { LearningTimes } from "../../pipeline/index.js";
 import type { LearningCycle } from "../../types/cycle.js";
 import { type Answered, exactShare } from "./ask.js";
-import { type DemoReport, evaluationFigures, type Ledger, rejectionReasons } from "./report.js";
+import { type DemoReport, evaluationFigures, type Ledger, type MemoryReport, rejectionReasons } from "./report.js";
 
 /** Everything that the demo saw; `answersBefore` and `answersAfter` stand in the order of `cycles`. */
 export interface Observations {
@@ -9,6 +10,8 @@ export interface Observations {
   isOwn: boolean;
   /** Before anything was learnt: general questions, and paraphrases of the example facts. */
   first: { general: Answered[]; questions: Answered[] };
+  /** What users had corrected: the base's answers, those at once with the memory, and those when adapters had learnt. */
+  memory: { before: Answered[]; atOnce: Answered[]; afterLearning: Answered[]; times: LearningTimes };
   cycles: LearningCycle[];
   /** Held-out phrasings asked of the base model, and then routed. */
   answersBefore: Answered[][];
@@ -43,6 +46,7 @@ export function judge(seen: Observations): DemoReport {
     rejected: cycles
       .filter((cycle) => cycle.status !== "promoted")
       .map((cycle) => ({ domain: cycle.domain, reasons: rejectionReasons(cycle) })),
+    memory: memoryFigures(seen.memory),
     general: { exactBefore: exactShare(seen.first.general), exactAfter: exactShare(seen.again.general) },
     routing: { correct: routed.filter((answer) => answer.adapterId === adapterOf(answer.question.domain)).length, total: routed.length },
     ledger: { received, accepted, rejected, duplicates, lost, usedTwice },
@@ -60,6 +64,22 @@ export function judge(seen: Observations): DemoReport {
   return { ...report, learned: problems.length === 0, problems };
 }
 
+function memoryFigures({ before, atOnce, afterLearning, times }: Observations["memory"]): MemoryReport | null {
+  if (before.length === 0) return null;
+  const retired = afterLearning.filter(({ isRecalled }) => !isRecalled);
+  const seconds = (ms: number | null) => (ms === null ? null : ms / 1000);
+  return {
+    count: before.length,
+    exactBefore: exactShare(before),
+    exactAtOnce: exactShare(atOnce),
+    retired: retired.length,
+    exactRetired: exactShare(retired),
+    exactAfter: exactShare(afterLearning),
+    secondsToFirstEffect: seconds(times.medianMsToFirstEffect),
+    secondsToWeights: seconds(times.medianMsToWeights),
+  };
+}
+
 function problemsOf(report: Omit<DemoReport, "learned" | "problems">, seen: Observations): string[] {
   const problems: string[] = [];
   const active = report.domains.filter((domain) => domain.activated);
@@ -67,6 +87,11 @@ function problemsOf(report: Omit<DemoReport, "learned" | "problems">, seen: Obse
   for (const domain of report.domains) {
     if (!domain.activated && !seen.isOwn) problems.push(`the adapter of ${domain.domain} was not activated`);
     if (domain.activated && domain.exactAfter <= domain.exactBefore) problems.push(`${domain.domain} is not answered better than before`);
+  }
+  const { memory } = report;
+  if (memory !== null && memory.exactAtOnce <= memory.exactBefore) problems.push("corrections did not help at once");
+  if (memory !== null && active.length > 0 && memory.exactAfter < memory.exactAtOnce - 0.1) {
+    problems.push("corrections that helped at once were forgotten when an adapter had learnt them");
   }
   if (report.general.exactAfter < report.general.exactBefore - 0.05) problems.push("general questions are answered worse than before");
   if (active.length > 0 && seen.spoiled === null) problems.push("the spoiled feedback started no cycle");

@@ -6,6 +6,8 @@ export interface DemoReport {
   engine: string;
   baseModel: string;
   domains: DomainReport[];
+  /** Null where nobody corrected anything. */
+  memory: MemoryReport | null;
   rejected: { domain: string; reasons: string[] }[];
   general: { exactBefore: number; exactAfter: number };
   routing: { correct: number; total: number };
@@ -18,6 +20,26 @@ export interface DemoReport {
   learned: boolean;
   /** What did not happen, in words. */
   problems: string[];
+}
+
+/** What corrected questions were answered, asked with `memory: true`. */
+export interface MemoryReport {
+  /** Questions asked. */
+  count: number;
+  /** By the base model alone. */
+  exactBefore: number;
+  /** Right after the feedback, when no adapter had learnt. */
+  exactAtOnce: number;
+  /** Questions that got no correction any more when the adapters served. */
+  retired: number;
+  /** Share of those that were answered right. */
+  exactRetired: number;
+  /** All, when the adapters served. */
+  exactAfter: number;
+  /** Median from feedback to the first answer that it helped. */
+  secondsToFirstEffect: number | null;
+  /** Median from feedback to the activation of an adapter that is shown to know it. */
+  secondsToWeights: number | null;
 }
 
 export interface DomainReport {
@@ -89,11 +111,20 @@ export function formatReport(report: DemoReport): string {
     ]),
     { head: ["domain", "adapter", "exact answers", "perplexity", "unseen facts (ppl)", "general exact"] },
   );
-  const { ledger, questions, routing } = report;
+  const { ledger, memory, questions, routing } = report;
   const facts = table(
     [
       ...(questions
         ? [[`${questions.count} paraphrases never told`, change(share(questions.exactBefore), share(questions.exactAfter))]]
+        : []),
+      ...(memory
+        ? [
+            [`${memory.count} corrected questions, at once`, `${change(share(memory.exactBefore), share(memory.exactAtOnce))} (memory)`],
+            [
+              "the same when learnt",
+              `${share(memory.exactAfter)}; ${memory.retired} without the memory, of which ${share(memory.exactRetired)} are right`,
+            ],
+          ]
         : []),
       ["general questions", change(share(report.general.exactBefore), share(report.general.exactAfter))],
       ["after stop and reopen", share(report.reopened.exactAfter)],

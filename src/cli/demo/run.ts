@@ -4,7 +4,7 @@ import type { LearningCycle } from "../../types/cycle.js";
 import { ensureRuntime } from "../ensure-runtime.js";
 import type { Progress } from "../progress.js";
 import { type Answered, ask, type Question } from "./ask.js";
-import { exampleData, exampleQuestions, generalPairs, largestDomain, readFeedbackFile } from "./feedback-files.js";
+import { correctedQuestions, exampleData, exampleQuestions, generalPairs, largestDomain, readFeedbackFile } from "./feedback-files.js";
 import { judge } from "./judge.js";
 import { learnAll } from "./learn.js";
 import type { DemoReport } from "./report.js";
@@ -41,6 +41,13 @@ export async function runDemo(options: DemoOptions, progress: Progress, { signal
     progress.step("Replay the feedback");
     await watch.time("take in the feedback", () => replay(clara, files, progress, { signal }));
 
+    progress.step("Ask what was corrected again, at once: the memory has the corrections before any adapter has learnt them");
+    const corrected = correctedQuestions(files);
+    const memory = await watch.time("ask what was corrected at once", async () => ({
+      before: await ask(clara, corrected, "base", { signal }),
+      atOnce: await ask(clara, corrected, "memory", { signal }),
+    }));
+
     progress.step("Learn: collect, prepare, train, evaluate, gate, activate");
     const cycles = await watch.time("learn", () => learnAll(clara, progress, { signal }));
 
@@ -55,6 +62,8 @@ export async function runDemo(options: DemoOptions, progress: Progress, { signal
       }
       return askRouted(clara);
     });
+    const afterLearning = await watch.time("ask what was corrected again", () => ask(clara, corrected, "memory", { signal }));
+    const times = await clara.memory.times();
 
     progress.step("Spoil: answers shuffled among questions, told by several users");
     const servedBefore = servedAdapters(clara, cycles);
@@ -78,6 +87,7 @@ export async function runDemo(options: DemoOptions, progress: Progress, { signal
       engine: options.engine,
       isOwn,
       first,
+      memory: { ...memory, afterLearning, times },
       cycles,
       answersBefore,
       answersAfter,
