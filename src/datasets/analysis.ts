@@ -1,11 +1,12 @@
 import { AbortedError } from "../errors.js";
+import { hashOf } from "../support/hash-of.js";
 import type { CallOptions, Dataset, DatasetItem, DatasetStatistics, QualityCheck } from "../types/index.js";
 import { groupKeyOf } from "./answer-group.js";
 import { DuplicateIndex } from "./duplicate-index.js";
 import type { QualityChecker } from "./quality-checker.js";
 import type { StoredPreparation } from "./registry.js";
 import { StatisticsCollector } from "./statistics.js";
-import { hashOf, normaliseText } from "./text-normalisation.js";
+import { normaliseText } from "./text-normalisation.js";
 import { estimateTokens, type Tokenizer } from "./tokenizer.js";
 
 /** What one check found over a dataset. */

@@ -1,4 +1,5 @@
-import { hashOf, normaliseText } from "./text-normalisation.js";
+import { hashOf } from "../support/hash-of.js";
+import { normaliseText } from "./text-normalisation.js";
 
 /** Answers that unrelated questions share; they say nothing about which fact is meant. */
 const GENERIC_ANSWERS = new Set([

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { ValidationError } from "../errors.js";
+import { hashOf } from "../support/hash-of.js";
 import type { DatasetItem, Sample } from "../types/index.js";
-import { hashOf, isWellFormed } from "./text-normalisation.js";
+import { isWellFormed } from "./text-normalisation.js";
 
 /** Bytes of a SHA-256. */
 const HASH_BYTES = 32;

@@ -1,10 +1,11 @@
+import { hashOf } from "../support/hash-of.js";
 import { DEFAULT_DOMAIN, DocumentInput } from "../types/index.js";
 import { findEncodingFault } from "./checks/encoding.js";
 import { chunkText } from "./chunking.js";
 import { sectionsOf } from "./documents/sections.js";
 import { detectLanguage } from "./language.js";
 import type { QualityChecker } from "./quality-checker.js";
-import { hashOf, normaliseText, tokensOf } from "./text-normalisation.js";
+import { normaliseText, tokensOf } from "./text-normalisation.js";
 
 /** Longest document, in characters: a book of a thousand pages. Longer ones are rejected before anything reads them. */
 export const MAX_DOCUMENT_LENGTH = 2_000_000;

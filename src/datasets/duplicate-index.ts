@@ -1,6 +1,7 @@
+import { hashOf } from "../support/hash-of.js";
 import { haveSameProtectedTokens, type ProtectedTokens, protectedTokensOf } from "./protected-tokens.js";
 import { bandsOf, jaccard, shinglesOf, signatureOf } from "./shingles.js";
-import { hashOf, normaliseText } from "./text-normalisation.js";
+import { normaliseText } from "./text-normalisation.js";
 
 /** Question and answer; what duplicates are looked for in. */
 export interface QuestionAnswer {
@@ -138,5 +139,5 @@ function exactKeyOf(pair: QuestionAnswer): string {
 /** Numbers and negations must agree, so they are part of the key: templates that differ in a number never meet. */
 function bucketKeysOf(entry: Entry): string[] {
   const decisive = hashOf(entry.prompt.tokens.decisive, entry.response.tokens.decisive).slice(0, 16);
-  return bandsOf(signatureOf(entry.prompt.shingles)).map((band) => `${decisive}|${band}`);
+  return bandsOf(signatureOf(entry.prompt.shingles)).map((band, place) => `${decisive}|${place}:${band}`);
 }

@@ -1,8 +1,9 @@
+import { hashOf } from "../support/hash-of.js";
 import type { PairSketch } from "../types/feedback.js";
 import type { QuestionAnswer } from "./duplicate-index.js";
 import { protectedTokensOf } from "./protected-tokens.js";
-import { bandsOf, shinglesOf, signatureOf } from "./shingles.js";
-import { hashOf, normaliseText } from "./text-normalisation.js";
+import { bandsOf, hash32, shinglesOf, signatureOf } from "./shingles.js";
+import { normaliseText } from "./text-normalisation.js";
 
 /** Share of equal bands from which two pairs are alike; at a Jaccard index j of their shingles a share of j⁴ is equal. */
 const MIN_EQUAL_BANDS = 0.25;
@@ -15,9 +16,9 @@ export function sketchOf({ prompt, response }: QuestionAnswer): PairSketch {
   const names = new Set(tokens.flatMap((of) => [...of.names]));
   const signature = signatureOf(shinglesOf(`${normaliseText(prompt)}\n${normaliseText(response)}`));
   return {
-    key: shortHash(...tokens.map(({ decisive }) => withoutSigns(decisive))),
-    names: [...names].sort().map((name) => shortHash(name)),
-    bands: bandsOf(signature).map((band) => shortHash(band)),
+    key: hashOf(...tokens.map(({ decisive }) => withoutSigns(decisive))).slice(0, 12),
+    names: [...names].map((name) => hash32(name)),
+    bands: bandsOf(signature),
   };
 }
 
@@ -40,8 +41,4 @@ function withoutSigns(decisive: string): string {
     .split(" ")
     .filter((token) => /[\p{L}\p{N}]/u.test(token))
     .join(" ");
-}
-
-function shortHash(...parts: string[]): string {
-  return hashOf(...parts).slice(0, 12);
 }

@@ -1,11 +1,11 @@
 import { AbortedError, ValidationError } from "../errors.js";
+import { hashOf } from "../support/hash-of.js";
 import { type CallOptions, PreparationOptions, type PreparedData, type Sample } from "../types/index.js";
 import { type Duplicate, DuplicateIndex } from "./duplicate-index.js";
 import type { QualityChecker } from "./quality-checker.js";
 import { type Candidate, isUnusable, type TrainingSource, toCandidate, type Unusable } from "./sample-input.js";
 import { type HoldoutOptions, splitSamples, toHoldoutOptions } from "./split.js";
 import { StatisticsCollector } from "./statistics.js";
-import { hashOf } from "./text-normalisation.js";
 import { estimateTokens, type Tokenizer } from "./tokenizer.js";
 
 /** Options of `prepareTrainingData`. */

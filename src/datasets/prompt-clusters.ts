@@ -1,5 +1,6 @@
+import { hashOf } from "../support/hash-of.js";
 import { DuplicateIndex } from "./duplicate-index.js";
-import { hashOf, normaliseText } from "./text-normalisation.js";
+import { normaliseText } from "./text-normalisation.js";
 
 /**
  * Puts equal and nearly equal questions into one cluster (transitively), so that a split never separates them. The returned function gives a question's cluster; its name

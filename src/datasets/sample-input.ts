@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import { ValidationError } from "../errors.js";
+import { hashOf } from "../support/hash-of.js";
 import { DEFAULT_DOMAIN, FeedbackInput, Sample, SearchResult } from "../types/index.js";
-import { hashOf } from "./text-normalisation.js";
 
 /** A sample as an application has it: question and answer, and what it knows besides. */
 export const SampleInput = Sample.partial().required({ prompt: true, response: true });

@@ -14,13 +14,16 @@ const ROWS_PER_BAND = 4;
 export function shinglesOf(normalised: string): Set<number> {
   const shingles = new Set<number>();
   const last = Math.max(0, normalised.length - SHINGLE_LENGTH);
-  for (let start = 0; start <= last; start += 1) {
-    let hash = 0x811c9dc5;
-    const end = Math.min(normalised.length, start + SHINGLE_LENGTH);
-    for (let index = start; index < end; index += 1) hash = Math.imul(hash ^ normalised.charCodeAt(index), 0x01000193);
-    shingles.add(mix(hash));
-  }
+  for (let start = 0; start <= last; start += 1)
+    shingles.add(hash32(normalised, start, Math.min(normalised.length, start + SHINGLE_LENGTH)));
   return shingles;
+}
+
+/** 32-bit hash of a piece of text, default all of it: FNV-1a over its UTF-16 units, its bits then spread. */
+export function hash32(text: string, start = 0, end = text.length): number {
+  let hash = 0x811c9dc5;
+  for (let index = start; index < end; index += 1) hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
+  return mix(hash);
 }
 
 /** Size of the intersection over size of the union, 0..1; two empty sets are equal. */
@@ -44,11 +47,13 @@ export function signatureOf(shingles: ReadonlySet<number>): Uint32Array {
   return signature;
 }
 
-/** Keys of the bands of a signature; texts that share one are candidates. */
-export function bandsOf(signature: Uint32Array): string[] {
-  const bands: string[] = [];
+/** A 32-bit hash of each band of a signature; texts that share one at the same place are candidates. */
+export function bandsOf(signature: Uint32Array): number[] {
+  const bands: number[] = [];
   for (let start = 0; start < SIGNATURE_LENGTH; start += ROWS_PER_BAND) {
-    bands.push(`${start}:${signature.subarray(start, start + ROWS_PER_BAND).join(",")}`);
+    let band = 0;
+    for (let row = start; row < start + ROWS_PER_BAND; row += 1) band = mix((band + 1) ^ signature[row]!);
+    bands.push(band);
   }
   return bands;
 }

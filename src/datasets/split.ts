@@ -1,8 +1,8 @@
 import { ValidationError } from "../errors.js";
+import { hashOf } from "../support/hash-of.js";
 import type { DatasetItem, Sample, SplitName } from "../types/index.js";
 import { groupKeyOf, isGenericAnswer } from "./answer-group.js";
 import { clusterPrompts } from "./prompt-clusters.js";
-import { hashOf } from "./text-normalisation.js";
 
 /** What is held out of training, and how it is drawn. */
 export interface HoldoutOptions {

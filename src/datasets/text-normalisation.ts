@@ -1,5 +1,3 @@
-import { createHash } from "node:crypto";
-
 /** Characters that are invisible in running text: soft hyphen, zero-width characters, byte order mark, variation selectors. */
 const INVISIBLE = /\p{Default_Ignorable_Code_Point}/gu;
 
@@ -31,14 +29,7 @@ export function normaliseText(text: string): string {
   return tokens.length > 0 ? tokens.join(" ") : text.normalize("NFC").trim();
 }
 
-/** SHA-256 of texts, hex; a length prefix keeps `["ab", "c"]` and `["a", "bc"]` apart. */
-export function hashOf(...parts: readonly string[]): string {
-  const hash = createHash("sha256");
-  for (const part of parts) hash.update(`${part.length}:`).update(part);
-  return hash.digest("hex");
-}
-
 /** False where a text has half of a surrogate pair, which no UTF-8 can hold. */
 export function isWellFormed(text: string): boolean {
-  return !/\p{Surrogate}/u.test(text);
+  return text.isWellFormed();
 }

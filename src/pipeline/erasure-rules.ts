@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import type { Executor } from "../store/store.js";
+import { hashOf } from "../support/hash-of.js";
 import { ratingUnit } from "./canary/canary-outcomes.js";
-import { hashOf } from "./storable-text.js";
 
 /** Names a person in tombstones without naming them. */
 export function subjectHash(pipeline: string, subjectId: string): string {

@@ -1,6 +1,7 @@
+import { sql } from "kysely";
 import type { Store } from "../store/store.js";
 import { eraseTexts, subjectHash } from "./erasure-rules.js";
-import type { IntakeRecord, SampleRow } from "./feedback-rows.js";
+import { type IntakeRecord, insertRows, type SampleRow } from "./feedback-rows.js";
 import { insertRecords, lockIntake } from "./intake-writer.js";
 
 /** A decision of a reviewer, as the journal keeps it. */
@@ -55,13 +56,11 @@ async function restoreFeedback(store: Store, pipeline: string, records: readonly
     const known = new Set(present.map((row) => row.id));
     const lost = records.filter((record) => !known.has(record.feedback.id));
     if (lost.length === 0) return;
-    const inserted = await transaction
-      .insertInto("feedback")
-      .values(lost.map((record) => record.feedback))
-      .onConflict((conflict) => conflict.doNothing())
-      .returning("id")
-      .execute();
-    const restored = new Set(inserted.map((row) => row.id));
+    const feedback = lost.map((record) => record.feedback);
+    const inserted = await sql<{ id: string }>`${insertRows("feedback", feedback)} on conflict do nothing returning id`.execute(
+      transaction,
+    );
+    const restored = new Set(inserted.rows.map((row) => row.id));
     // what held the same content or key was rejected or erased before this was accepted, but is replayed only after it
     const displaced = lost.filter((record) => !restored.has(record.feedback.id));
     await insertRecords(transaction, [

@@ -1,4 +1,4 @@
-import type { Insertable } from "kysely";
+import { type Insertable, type RawBuilder, sql } from "kysely";
 import type { FeedbackTable, SampleTable } from "../store/tables/feedback.js";
 import type { Sample } from "../types/feedback.js";
 import type { CanaryOutcome } from "./canary/canary-outcomes.js";
@@ -70,4 +70,17 @@ export function sampleRowOf(
     created_at: feedback.created_at,
     state_changed_at: feedback.created_at,
   };
+}
+
+const JSONB_COLUMNS: ReadonlySet<string> = new Set<keyof FeedbackTable>(["findings", "sketch", "quality", "metadata"]);
+
+/** `insert into … select …` of rows, without a conflict clause. */
+export function insertRows(table: "feedback" | "samples", rows: readonly (FeedbackRow | SampleRow)[]): RawBuilder<unknown> {
+  const columns = [...new Set(rows.flatMap(Object.keys))];
+  // a row holds JSON as text, which arrives as a string of JSON
+  const values = columns.map((name) => (JSONB_COLUMNS.has(name) ? sql`(${sql.ref(name)} #>> '{}')::jsonb` : sql.ref(name)));
+  const to = sql.table(`clara.${table}`);
+  // one document for all rows: thousands of parameters take the client and the planner longer than the insert itself
+  return sql`insert into ${to} (${sql.join(columns.map((name) => sql.ref(name)))})
+    select ${sql.join(values)} from json_populate_recordset(null::${to}, ${JSON.stringify(rows)}::json)`;
 }

@@ -1,8 +1,9 @@
+import { hashOf } from "../support/hash-of.js";
 import type { CallOptions } from "../types/common.js";
 import { GENERAL_PROMPTS } from "./general-prompts.js";
 import type { GeneralSetOptions } from "./pipeline-options.js";
 import type { StageParts } from "./stages/stage.js";
-import { hashOf, storableText } from "./storable-text.js";
+import { storableText } from "./storable-text.js";
 
 /** A question with the answer that must stay. */
 export interface AnchorPair {

@@ -1,11 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Store } from "../store/store.js";
+import { hashOf } from "../support/hash-of.js";
 import type { CallOptions, Logger } from "../types/common.js";
 import type { RecordedGeneration } from "../types/generation.js";
 import type { RoutingDecision } from "../types/routing.js";
 import { addCanaryOutcomes, callOutcomeOf } from "./canary/canary-outcomes.js";
 import type { FoundGeneration, GenerationsPort } from "./ports.js";
-import { hashOf, storableJson, storableText } from "./storable-text.js";
+import { storableJson, storableText } from "./storable-text.js";
 
 /** Options of `GenerationLog`. */
 export interface GenerationLogOptions {

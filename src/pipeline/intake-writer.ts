@@ -6,7 +6,7 @@ import type { CallOptions } from "../types/common.js";
 import type { FirewallFinding } from "../types/feedback.js";
 import type { FeedbackBuffer } from "./buffer.js";
 import { addCanaryOutcomes, type CanaryOutcome } from "./canary/canary-outcomes.js";
-import type { IntakeRecord } from "./feedback-rows.js";
+import { type IntakeRecord, insertRows } from "./feedback-rows.js";
 import { type IntakeLimitParts, IntakeLimits } from "./firewall/intake-limits.js";
 import { storableJson } from "./storable-text.js";
 
@@ -263,19 +263,10 @@ function reviewed(record: IntakeRecord, finding: FirewallFinding): Decision {
 /** Inserts feedback and samples; ids that are there already stay as they are. */
 export async function insertRecords(transaction: Executor, records: readonly IntakeRecord[]): Promise<void> {
   if (records.length === 0) return;
-  await transaction
-    .insertInto("feedback")
-    .values(records.map((record) => record.feedback))
-    .onConflict((conflict) => conflict.column("id").doNothing())
-    .execute();
+  const feedback = records.map((record) => record.feedback);
+  await sql`${insertRows("feedback", feedback)} on conflict (id) do nothing`.execute(transaction);
   const samples = records.flatMap((record) => record.sample ?? []);
-  if (samples.length > 0) {
-    await transaction
-      .insertInto("samples")
-      .values(samples)
-      .onConflict((conflict) => conflict.column("id").doNothing())
-      .execute();
-  }
+  if (samples.length > 0) await sql`${insertRows("samples", samples)} on conflict (id) do nothing`.execute(transaction);
   for (const { feedback } of records) {
     if (feedback.replaces != null && feedback.status === "accepted") await retireReplaced(transaction, feedback.replaces, feedback.id);
   }

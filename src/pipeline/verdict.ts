@@ -1,5 +1,6 @@
+import { hashOf } from "../support/hash-of.js";
 import type { FeedbackStatus, FirewallFinding, QualityReport, SampleObjective } from "../types/feedback.js";
-import { hashOf, normaliseText } from "./storable-text.js";
+import { normaliseText } from "./storable-text.js";
 
 /** What a feedback teaches. */
 export interface Lesson {

@@ -117,7 +117,7 @@ export interface PairSketch {
   /** Numbers and negations of question and answer; pairs with another key say something else. */
   key: string;
   /** Hashes of the capitalised words of both. */
-  names: string[];
-  /** One short hash a band of the MinHash signature of both. */
-  bands: string[];
+  names: number[];
+  /** One hash a band of the MinHash signature of both. */
+  bands: number[];
 }

@@ -1,9 +1,9 @@
 import { sql } from "kysely";
 import type { Executor } from "../../store/store.js";
+import { hashOf } from "../../support/hash-of.js";
 import type { CanaryArm } from "../../types/canary.js";
 import type { RecordedGeneration } from "../../types/generation.js";
 import type { RoutingDecision } from "../../types/routing.js";
-import { hashOf } from "../storable-text.js";
 
 /** Something that happened to one arm of a canary; the same kind and unit count once. */
 export interface CanaryOutcome {

@@ -103,13 +103,14 @@ export const feedbackMigrations: Record<string, Migration> = {
           idempotency_key text, generation_id text, content_hash text, duplicate_of text, replaces text,
           quality jsonb not null, metadata jsonb not null,
           created_at timestamptz not null, decided_at timestamptz, erased_at timestamptz)`,
-        sql`create unique index feedback_idempotency on clara.feedback (pipeline, idempotency_key) where idempotency_key is not null`,
-        sql`create unique index feedback_content on clara.feedback (pipeline, content_hash)
+        // the column that tells rows apart comes first: without fresh statistics the planner would read all of a pipeline
+        sql`create unique index feedback_idempotency on clara.feedback (idempotency_key, pipeline) where idempotency_key is not null`,
+        sql`create unique index feedback_content on clara.feedback (content_hash, pipeline)
           where content_hash is not null and status in ('accepted', 'review')`,
-        sql`create index feedback_status on clara.feedback (pipeline, status, created_at)`,
-        sql`create index feedback_subject on clara.feedback (pipeline, subject_id, created_at) where subject_id is not null`,
+        sql`create index feedback_review on clara.feedback (pipeline, created_at) where status = 'review'`,
+        sql`create index feedback_subject on clara.feedback (subject_id, pipeline, created_at) where subject_id is not null`,
         sql`create index feedback_generation on clara.feedback (generation_id) where generation_id is not null`,
-        sql`create index feedback_sketch on clara.feedback (pipeline, sketch_key, created_at) where sketch_key is not null`,
+        sql`create index feedback_sketch on clara.feedback (sketch_key, pipeline, created_at) where sketch_key is not null`,
         sql`create table clara.samples (
           id text primary key, pipeline text not null, domain text not null, prompt text not null, response text not null,
           rejected_response text, objective text not null check (objective in ('imitate', 'preference')),
