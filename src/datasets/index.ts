@@ -1,5 +1,6 @@
 export type { CheckSummary, DatasetAnalysis } from "./analysis.js";
 export type { LanguageDetector } from "./checks/language.js";
+export type { PersonalDataCheckOptions } from "./checks/personal-data.js";
 export { type TextClassification, type TextClassifier, type WordListOptions, wordListClassifier } from "./checks/profanity.js";
 export type { ToxicityClassifier } from "./checks/toxicity.js";
 export type { CorpusOptions, CorpusProgress, CorpusStatistics } from "./corpus.js";

@@ -3,6 +3,7 @@ import type { CallOptions, PairSketch, QualityCheck, QualityReport } from "../ty
 import { checkEncoding } from "./checks/encoding.js";
 import { checkLanguage, detectByFrequentWords, type LanguageDetector } from "./checks/language.js";
 import { checkLength } from "./checks/length.js";
+import { checkPersonalData, type PersonalDataCheckOptions } from "./checks/personal-data.js";
 import { checkProfanity, type TextClassifier, wordListClassifier } from "./checks/profanity.js";
 import { checkRepetition } from "./checks/repetition.js";
 import { checkToxicity, type ToxicityClassifier } from "./checks/toxicity.js";
@@ -30,6 +31,8 @@ export interface QualityOptions {
   languages?: readonly string[];
   /** Names a text's language; default: `german` and `english` by their frequent words. */
   detectLanguage?: LanguageDetector;
+  /** Looks for e-mail addresses, IBANs, German tax ids, phone numbers and the names given; default: not (the pipeline's firewall redacts feedback). */
+  personalData?: PersonalDataCheckOptions;
   /** Judges domain relevance; default: none, the check is then neutral. */
   domainRelevance?: DomainRelevance;
 }
@@ -54,6 +57,7 @@ const WEIGHTS: Readonly<Record<QualityCheck["name"], number>> = {
   profanity: 0.15,
   toxicity: 0.15,
   language: 0.1,
+  personal_data: 0.1,
   exact_duplicate: 0.05,
   near_duplicate: 0.05,
   domain_relevance: 0.1,
@@ -62,7 +66,7 @@ const WEIGHTS: Readonly<Record<QualityCheck["name"], number>> = {
 export const QUALITY_DEFAULTS = { minLength: 50, maxLength: 2048, minScore: 0.5, classifierTimeoutMs: 10_000 } as const;
 
 /**
- * Scores a sample 0..1 with the reasons: length, encoding, repetition, profanity, toxicity, language, duplicates, domain relevance. The score is the weighted mean of the checks; a
+ * Scores a sample 0..1 with the reasons: length, encoding, repetition, profanity, toxicity, language, personal data, duplicates, domain relevance. The score is the weighted mean of the checks; a
  * sample passes with no failed check and at least the minimum score. A text over the maximum length is answered by its size alone.
  * @example
  * ```ts
@@ -79,6 +83,7 @@ export class QualityChecker {
   readonly #classifierTimeoutMs: number;
   readonly #languages: readonly string[] | undefined;
   readonly #detectLanguage: LanguageDetector;
+  readonly #personalData: PersonalDataCheckOptions | undefined;
   readonly #domainRelevance: DomainRelevance | undefined;
 
   constructor(options: QualityOptions = {}) {
@@ -90,6 +95,7 @@ export class QualityChecker {
     this.#classifierTimeoutMs = options.classifierTimeoutMs ?? QUALITY_DEFAULTS.classifierTimeoutMs;
     this.#languages = options.languages;
     this.#detectLanguage = options.detectLanguage ?? detectByFrequentWords;
+    this.#personalData = options.personalData;
     this.#domainRelevance = options.domainRelevance;
   }
 
@@ -115,6 +121,7 @@ export class QualityChecker {
       checks.push(await checkToxicity(sample, this.#classifiers, options));
     }
     if (this.#languages) checks.push(checkLanguage(sample, this.#languages, this.#detectLanguage));
+    if (this.#personalData) checks.push(checkPersonalData(sample, this.#personalData));
     if (context.duplicates) checks.push(...checkDuplicates(sample, context.duplicates));
     const relevance = context.domain === undefined ? undefined : await this.#checkRelevance(sample, context.domain, context);
     const counted = checks.filter((check) => !skipped.has(check.name));

@@ -1,3 +1,4 @@
+export type { PersonalDataKind, PersonalDataOptions } from "../support/personal-data.js";
 export type { FeedbackChange } from "./amendment.js";
 export type { BufferStats, FeedbackBuffer } from "./buffer.js";
 export type { CanaryBoard } from "./canary/canary-board.js";
@@ -9,7 +10,6 @@ export type { PipelineEvents } from "./events.js";
 export { ExplorationOutcomes } from "./exploration-outcomes.js";
 export type { ImportOptions, ImportProgress, ImportResult } from "./feedback-import.js";
 export { FIREWALL_DEFAULTS, type FirewallOptions, type GoldPair } from "./firewall/firewall-options.js";
-export type { PersonalDataKind, PersonalDataOptions } from "./firewall/personal-data.js";
 export type { EvaluatorOutcome, EvaluatorScores } from "./gate/evaluators.js";
 export { GATE_DEFAULTS, type GateOptions } from "./gate/gate-options.js";
 export { GENERAL_PROMPTS } from "./general-prompts.js";

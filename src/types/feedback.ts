@@ -42,6 +42,7 @@ export const QualityCheck = z.object({
     "profanity",
     "toxicity",
     "language",
+    "personal_data",
     "domain_relevance",
     "repetition",
   ]),
@@ -49,7 +50,7 @@ export const QualityCheck = z.object({
   passed: z.boolean(),
   /**
    * Of a failed check, for programs: `too_long`, `too_short`, `empty`, `no_word`, `single_letter` (length), `encoding_invalid`, `repetitive`, `profane`, `toxic`,
-   * `language_unexpected`, `exact_duplicate`, `near_duplicate`.
+   * `language_unexpected`, `personal_data`, `exact_duplicate`, `near_duplicate`.
    */
   code: z.string().optional(),
   reason: z.string().optional(),

@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { findEncodingFault } from "../../src/datasets/checks/encoding.js";
 import { wordListClassifier } from "../../src/datasets/checks/profanity.js";
-import { DuplicateIndex, QualityChecker } from "../../src/datasets/index.js";
+import { DuplicateIndex, type PersonalDataCheckOptions, QualityChecker } from "../../src/datasets/index.js";
+import { prepareCandidates, toCandidates } from "../../src/datasets/preparation.js";
 import { QualityReport } from "../../src/types/index.js";
 
 const quality = new QualityChecker();
@@ -153,5 +154,32 @@ describe("quality checks", () => {
         },
       ),
     );
+  });
+});
+
+describe("personal data", () => {
+  const pair = { prompt: "Wie erreiche ich Frau Muster?", response: "Schreiben Sie an erika.muster@example.org, Telefon 030 90227 5000." };
+  const check = async (personalData?: PersonalDataCheckOptions) => {
+    const report = await new QualityChecker({ personalData }).check(pair);
+    return { ...report.checks.find(({ name }) => name === "personal_data"), accepted: report.passed };
+  };
+
+  it("is looked for where the host asks for it, and named by its kinds alone", async () => {
+    expect(await check()).toEqual({ accepted: true });
+    const reason = "the answer holds personal data: email, phone";
+    expect(await check({})).toMatchObject({ passed: true, score: 0.5, reason, accepted: true });
+    expect(await check({ action: "reject" })).toMatchObject({ passed: false, code: "personal_data", reason, accepted: false });
+    const names = await check({ kinds: ["name"], names: ["Frau Muster"], action: "reject" });
+    expect(names).toMatchObject({ reason: "the question holds personal data: name", accepted: false });
+    expect(await check({ action: "reject", allow: ["erika.muster@example.org", "030 90227 5000"] })).toMatchObject({
+      score: 1,
+      accepted: true,
+    });
+  });
+
+  it("takes a sample out of training data, by name", async () => {
+    const quality = new QualityChecker({ personalData: { action: "reject" } });
+    const { report } = await prepareCandidates(toCandidates([{ id: "private", ...pair }]), {}, { quality });
+    expect(report.removed).toEqual([{ sampleId: "private", reason: expect.stringMatching(/^quality_personal_data: the answer holds/) }]);
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { findPersonalData, type PersonalDataOptions, redact } from "../../src/pipeline/firewall/personal-data.js";
+import { findPersonalData, type PersonalDataOptions, redact } from "../../src/support/personal-data.js";
 import { measureRecall, PERSONAL_DATA_OPTIONS as options } from "./support/personal-data-set.js";
 
 const redacted = (text: string, over: Partial<PersonalDataOptions> = {}) => redact(text, findPersonalData(text, { ...options, ...over }));
@@ -44,12 +44,13 @@ describe("personal data", () => {
     expect(falseAlarms).toBeLessThan(0.05);
   });
 
-  it("is looked for in a megabyte of anything within a second", () => {
+  it("is looked for in a megabyte of anything within a second of CPU", () => {
     for (const piece of ["a", "a@", "0", "DE89", "+49 ", "1 ", "@@@@", "Erika "]) {
       const text = piece.repeat(Math.ceil(1_000_000 / piece.length));
-      const startedAt = performance.now();
+      const before = process.cpuUsage();
       findPersonalData(text, options);
-      expect([piece, performance.now() - startedAt]).toEqual([piece, expect.toSatisfy((ms: number) => ms < 1_000)]);
+      const { user, system } = process.cpuUsage(before);
+      expect([piece, (user + system) / 1_000]).toEqual([piece, expect.toSatisfy((ms: number) => ms < 1_000)]);
     }
   });
 });

@@ -1,5 +1,5 @@
 import { ConfigurationError } from "../../errors.js";
-import type { PersonalDataOptions } from "./personal-data.js";
+import type { PersonalDataOptions } from "../../support/personal-data.js";
 
 /** A question whose right answers are known and trusted. */
 export interface GoldPair {

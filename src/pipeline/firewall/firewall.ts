@@ -1,3 +1,4 @@
+import { findPersonalData, PERSONAL_DATA_DEFAULTS, type PersonalDataFinding, redact } from "../../support/personal-data.js";
 import { isReceipt } from "../../support/receipts.js";
 import type { FirewallFinding, SampleObjective } from "../../types/feedback.js";
 import type { ParsedFeedback } from "../feedback-input.js";
@@ -5,7 +6,6 @@ import type { FoundGeneration } from "../ports.js";
 import { normaliseText } from "../storable-text.js";
 import type { FirewallOptions } from "./firewall-options.js";
 import { findInjection } from "./injection.js";
-import { findPersonalData, type PersonalDataFinding, type PersonalDataOptions, redact } from "./personal-data.js";
 
 /** The texts of a feedback. */
 export interface FeedbackTexts {
@@ -14,13 +14,6 @@ export interface FeedbackTexts {
   correction?: string;
   comment?: string;
 }
-
-const PERSONAL_DATA_DEFAULTS: PersonalDataOptions = {
-  kinds: ["email", "iban", "tax_id", "phone", "name"],
-  names: [],
-  allow: [],
-  country: "DE",
-};
 
 /** Looks at feedback before it is stored. It reports; what the findings come to is the verdict's business. */
 export class Firewall {

@@ -1,4 +1,4 @@
-import { findPersonalData, type PersonalDataKind, type PersonalDataOptions, redact } from "../../../src/pipeline/firewall/personal-data.js";
+import { findPersonalData, type PersonalDataKind, type PersonalDataOptions, redact } from "../../../src/support/personal-data.js";
 import { seededRandom } from "../../../src/support/seeded-random.js";
 
 /** All kinds, and one name. */

@@ -16,6 +16,14 @@ export interface PersonalDataOptions {
   country: string;
 }
 
+/** All kinds, no names, German numbers. */
+export const PERSONAL_DATA_DEFAULTS: PersonalDataOptions = {
+  kinds: ["email", "iban", "tax_id", "phone", "name"],
+  names: [],
+  allow: [],
+  country: "DE",
+};
+
 /** One place of a text. */
 export interface PersonalDataFinding {
   kind: PersonalDataKind;
