@@ -143,8 +143,18 @@ export class FeedbackBuffer {
         known.oldestWaitingAt = Math.min(known.oldestWaitingAt, oldest);
       }
     }
-    for (const known of facts.values()) Object.assign(known, await this.#history(executor, known.domain));
+    if (facts.size === 0) return [];
+    const trainingSecondsToday = await this.#trainingSecondsToday(executor);
+    for (const known of facts.values()) Object.assign(known, await this.#history(executor, known.domain), { trainingSecondsToday });
     return [...facts.values()];
+  }
+
+  async #trainingSecondsToday(executor: Executor): Promise<number> {
+    const { rows } = await sql<{ seconds: number }>`
+      select coalesce(sum(phase.seconds::float8), 0) as seconds from clara.cycle_stages s
+      join clara.cycles c on c.id = s.cycle_id, jsonb_each_text(s.detail->'seconds') as phase (name, seconds)
+      where c.pipeline = ${this.#pipeline} and s.name = 'train' and s.ended_at > now() - interval '24 hours'`.execute(executor);
+    return rows[0]!.seconds;
   }
 
   async #history(executor: Executor, domain: string): Promise<Partial<DomainFacts>> {
@@ -197,5 +207,6 @@ function emptyFacts(domain: string, oldestWaitingAt: number): Omit<DomainFacts, 
     lastCycleStatus: null,
     consecutiveFailures: 0,
     newSinceLastCycle: 0,
+    trainingSecondsToday: 0,
   };
 }

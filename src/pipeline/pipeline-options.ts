@@ -28,6 +28,11 @@ export interface TriggerOptions {
   maxSubjectShare: number;
   /** Milliseconds between the end of a domain's cycle and the next automatic one; doubles with each failure in a row. Default 10,000. */
   cooldownMs: number;
+  /**
+   * Seconds of training within 24 hours after which no cycle starts by itself, counted over the pipeline's completed jobs, so that nobody can
+   * keep the GPU busy by feedback. Default 28,800 (8 hours).
+   */
+  dailyTrainingSeconds: number;
   /** Milliseconds of quiet after an accepted feedback before triggers are looked at, so that a burst becomes one batch. Default 500. */
   debounceMs: number;
   /** Milliseconds between looks at the triggers and at cycles that others left. Default 5,000. */
@@ -118,6 +123,7 @@ export const TRIGGER_DEFAULTS: Readonly<TriggerOptions> = Object.freeze({
   anonymous: "exempt",
   maxSubjectShare: 0.5,
   cooldownMs: 10_000,
+  dailyTrainingSeconds: 8 * 3_600,
   debounceMs: 500,
   intervalMs: 5_000,
 });
@@ -151,6 +157,7 @@ export function resolvePipelineOptions(options: PipelineOptions = {}): ResolvedP
   atLeast("triggers.size", triggers.size, 1);
   atLeast("triggers.minSamples", triggers.minSamples, 1);
   atLeast("triggers.minDistinctSubjects", triggers.minDistinctSubjects, 1);
+  atLeast("triggers.dailyTrainingSeconds", triggers.dailyTrainingSeconds, 1);
   if (!(triggers.maxSubjectShare > 0 && triggers.maxSubjectShare <= 1)) {
     throw new ConfigurationError(
       "config_invalid",

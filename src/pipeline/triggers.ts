@@ -22,6 +22,8 @@ export interface DomainState extends BatchAllowance {
   consecutiveFailures: number;
   /** Waiting samples received since the last cycle ended. */
   newSinceLastCycle: number;
+  /** Seconds that the pipeline's jobs, of any domain, took within the last 24 hours. */
+  trainingSecondsToday: number;
 }
 
 /** What the database says of a domain, before the rules are applied. */
@@ -56,10 +58,11 @@ export function dueTrigger(state: DomainState, rules: TriggerOptions, now: numbe
   return now - since >= rules.timeSeconds * 1000 ? "time" : null;
 }
 
-/** Enough data, no open cycle, no canary whose trial its successor would cut short, the cool-down over, and after a cycle that lacked evidence enough that is new. */
+/** Enough data, no open cycle, no canary whose trial its successor would cut short, the cool-down over, the day's training time not used up, and after a cycle that lacked evidence enough that is new. */
 export function mayStartAutomatically(state: DomainState, rules: TriggerOptions, now: number): boolean {
   if (state.hasOpenCycle || startObstacle(state, rules) !== null) return false;
   if (state.hasCanary && !state.isNearlyFull) return false;
+  if (state.trainingSecondsToday >= rules.dailyTrainingSeconds) return false;
   if (state.lastCycleStatus === "inconclusive" && state.newSinceLastCycle < rules.minSamples) return false;
   const cooldownMs = rules.cooldownMs * 2 ** Math.min(state.consecutiveFailures, 10);
   return state.lastCycleEndedAt === null || now - state.lastCycleEndedAt >= cooldownMs;

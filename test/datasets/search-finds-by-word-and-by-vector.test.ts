@@ -193,7 +193,7 @@ describeEachDatabase("search", (harness) => {
     await expect(datasets.search(query)).rejects.toMatchObject({ code: "input_invalid" });
   });
 
-  it("takes any text as a query, and as a text only", async () => {
+  it("takes any text as a query, and as a text only (A23)", async () => {
     const attacks = [
       "'; drop table clara.corpus_chunk; --",
       "a' | !b & (c",

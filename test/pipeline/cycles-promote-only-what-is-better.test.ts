@@ -237,7 +237,7 @@ describeEachStore("a cycle", (harness) => {
     await expect(pipeline.getCycle("unknown")).rejects.toMatchObject({ code: "cycle_not_found" });
   });
 
-  it("lets one person give only a share of a batch; the rest waits", async () => {
+  it("lets one person give only a share of a batch; the rest waits (A27)", async () => {
     const { pipeline, domain } = await (async () => {
       const rooms = buildRooms(store, { triggers: { maxSubjectShare: 0.25 } });
       const domain = newDomain();
@@ -262,7 +262,7 @@ describeEachStore("a cycle", (harness) => {
     expect((await pipeline.ledger()).waiting).toBeGreaterThan(60);
   });
 
-  it("erases a person: texts, datasets, and every adapter that learnt from them, also by replay", async () => {
+  it("erases a person: texts, datasets, and every adapter that learnt from them, also by replay (A45)", async () => {
     const { pipeline, router, domain } = await learnt();
     const first = await pipeline.triggerTrainingCycle({ domain, wait: true });
     const other = facts(60).slice(30);
@@ -315,7 +315,7 @@ describeEachStore("a cycle", (harness) => {
     expect(router.activeAdapter(otherDomain)?.id).toBe(beside.adapterId);
   });
 
-  it("ends a running cycle that learns from a person who is erased meanwhile", async () => {
+  it("ends a running cycle that learns from a person who is erased meanwhile (A46)", async () => {
     let release = () => {};
     const held = new Promise<void>((resolve) => {
       release = resolve;

@@ -28,6 +28,20 @@ describeEachStore("feedback", (harness) => {
     expect(pipeline.buffer.stats()).toMatchObject({ waiting: 1, waitingByDomain: { building: 1 } });
   });
 
+  it("keeps metadata as data, whatever its keys are called (A24)", async () => {
+    const { pipeline } = buildRooms(store);
+    const hostile = '{"__proto__":{"isAdmin":true},"constructor":{"prototype":{"isAdmin":true}},"page":"fees"}';
+    const input = JSON.parse(`{"metadata":${hostile},"rating":1,"domain":"hostile"}`) as Record<string, unknown>;
+    const { id } = await pipeline.addFeedback({ ...good, ...input } as never);
+    const { metadata } = await store.db.selectFrom("feedback").select("metadata").where("id", "=", id).executeTakeFirstOrThrow();
+    expect(metadata).toMatchObject({ page: "fees", constructor: { prototype: { isAdmin: true } } });
+    expect((metadata as { isAdmin?: boolean }).isAdmin).toBeUndefined();
+    expect(({} as { isAdmin?: boolean }).isAdmin).toBeUndefined();
+    await expect(pipeline.addFeedback({ ...good, ["__proto__" as string]: { rating: 1 } } as never)).resolves.toMatchObject({
+      status: "duplicate",
+    });
+  });
+
   it("that is changed gives way to its new version while it waits, and stays in the books once it was used (A37)", async () => {
     const domain = `amended-${harness.kind}`;
     const { pipeline } = buildRooms(store);

@@ -120,7 +120,7 @@ describe("the gate", () => {
     expect(decide(before, same).decision).not.toBe("promote");
   });
 
-  it("stops a slow drift, each step under the limit, at the frozen anchor", () => {
+  it("stops a slow drift, each step under the limit, at the frozen anchor (A31)", () => {
     const before = { ...base, general: general(0.78, 5, 1.3) };
     const after = { ...healthy, general: general(0.71, 6, 1.45) };
     expect(decide(before, after).decision).toBe("promote");

@@ -13,7 +13,7 @@ describeEachStore("augmentation", (harness) => {
     await store.close();
   });
 
-  it("is a stage of its own that adds what the corpus says, neutral, never held out, and never judged by the pairing check", async () => {
+  it("is a stage of its own that adds what the corpus says, neutral, never held out, and never judged by the pairing check (A35)", async () => {
     const { pipeline, datasets } = buildRooms(store, { augmentWithSearch: true });
     const domain = "augmented";
     const documents = facts(12).map((fact, index) => ({

@@ -23,6 +23,7 @@ const state = (more: Partial<DomainState> = {}): DomainState => ({
   lastCycleStatus: null,
   consecutiveFailures: 0,
   newSinceLastCycle: 60,
+  trainingSecondsToday: 0,
   ...more,
 });
 
@@ -53,6 +54,11 @@ describe("the triggers' rules", () => {
     expect(dueTrigger(after(3), rules, 80_000)).toBe("size");
   });
 
+  it("stay quiet when the day's training time is used up (A39)", () => {
+    expect(dueTrigger(state({ trainingSecondsToday: 8 * 3_600 - 1 }), rules, 1e9)).toBe("size");
+    expect(dueTrigger(state({ trainingSecondsToday: 8 * 3_600 }), rules, 1e9)).toBeNull();
+  });
+
   it("leave a canary its time as long as there is room for what comes", () => {
     expect(dueTrigger(state({ hasCanary: true }), rules, 1e9)).toBeNull();
     expect(dueTrigger(state({ hasCanary: true, isNearlyFull: true }), rules, 1e9)).toBe("size");
@@ -75,7 +81,7 @@ describe("the rules about people", () => {
     expect(allowed({ a: 20, b: 20, c: 20 })).toMatchObject({ isTrusted: true, distinctSubjects: 3, eligible: 60 });
   });
 
-  it("hold a flood of one person down to the share of the batch", () => {
+  it("hold a flood of one person down to the share of the batch (A27)", () => {
     const allowance = allowed({ flooder: 480, b: 10, c: 10 });
     expect(allowance).toMatchObject({ eligible: 40, perSubject: 20 });
     const samples = [...Array(480).fill("flooder"), ...Array(10).fill("b"), ...Array(10).fill("c")].map((subject_id: string) => ({
@@ -128,6 +134,19 @@ describeEachStore("triggers", (harness) => {
     // long after, and nothing waits: nothing is started
     clock.now += 86_400_000;
     expect(await pipeline.checkTriggers()).toEqual([]);
+  });
+
+  it("start no cycle when the jobs of all domains took the day's training time, except by hand (A39)", async () => {
+    const { pipeline, trainer } = buildRooms(store, { triggers: { dailyTrainingSeconds: 3_600, cooldownMs: 0 } });
+    const domain = "trigger-budget";
+    trainer.trainSeconds = 3_599;
+    for (const [at, expected] of [1, 1, 0].entries()) {
+      await addAll(pipeline, corrections(facts(60).slice(20 * at, 20 * at + 20), { domain: `${domain}-${at}` }));
+      const started = await pipeline.checkTriggers();
+      expect([at, started.length]).toEqual([at, expected]);
+      for (const id of started) expect((await pipeline.waitForCycle(id)).status).toBe("promoted");
+    }
+    expect((await pipeline.triggerTrainingCycle({ domain: `${domain}-2`, wait: true })).status).toBe("promoted");
   });
 
   it("ask the host's own trigger, with what waits", async () => {

@@ -41,7 +41,7 @@ const HOSTILE = [
   "word ".repeat(1600),
 ];
 
-describe("hostile strings", () => {
+describe("hostile strings (A23)", () => {
   let databases: Databases;
   let uds3: Uds3;
 

@@ -35,6 +35,8 @@ export class FakeTrainer implements TrainingPort {
   /** Inputs of the jobs made, in order. */
   readonly inputs: JobInput[] = [];
   evaluations = 0;
+  /** How long jobs say that they took. */
+  trainSeconds = 0.005;
   /** Jobs whose texts were to be erased. */
   readonly erasedJobs: string[] = [];
 
@@ -159,7 +161,7 @@ export class FakeTrainer implements TrainingPort {
         resumed: false,
         loss_first: 2,
         loss_last: 0.1,
-        seconds: { train: 0.005 },
+        seconds: { train: this.trainSeconds },
       },
       evaluation: models.map((model) =>
         this.#judge(
