@@ -48,7 +48,7 @@ export interface DocumentStore {
 /** Options of `DatasetManager`. */
 export interface DatasetManagerOptions {
   store: Store;
-  /** Default: the store itself. `reembed` and `corpusStatistics` are about the store's documents in any case. */
+  /** Default: the store itself. `reembed`, `reextract` and `corpusStatistics` are about the store's documents in any case. */
   documents?: DocumentStore;
   /** Makes vectors of texts; without one only keyword search works. */
   embedder?: Embedder;
@@ -148,7 +148,20 @@ export class DatasetManager {
   }
 
   /**
-   * Counts documents and chunks of the corpus, chunks also by embedder.
+   * Finds anew what the texts speak of that another entity extractor (by its `name`) has looked through, or none; needed once after it was changed or added. Until then
+   * the graph has what the earlier one found. Interrupted, the next call does the rest.
+   * @throws ConfigurationError `config_invalid` with `entityExtractor: null`
+   * @example
+   * ```ts
+   * const { extracted } = await clara.datasets.reextract({ onProgress: ({ received, total }) => console.log(received, total) });
+   * ```
+   */
+  async reextract(options: CorpusOptions = {}): Promise<{ extracted: number }> {
+    return this.#corpus.reextract(options);
+  }
+
+  /**
+   * Counts documents and chunks of the corpus, chunks also by embedder and by entity extractor.
    * @example
    * ```ts
    * (await clara.datasets.corpusStatistics()).documents; // 1200

@@ -21,7 +21,7 @@ import { SortedSpool } from "./sorted-spool.js";
 import { Spool } from "./spool.js";
 import { SpooledShelf } from "./spooled-shelf.js";
 
-/** Some 250 bytes of each sample stay in memory until all are compared; `MOST_ROWS` is a little more. */
+/** Some 300 bytes of each sample stay in memory until all are compared; `MOST_ROWS` is a little more. */
 const MAX_PREPARED = 2_000_000;
 const MAX_ERRORS = 50;
 const PROGRESS_EVERY = 1000;

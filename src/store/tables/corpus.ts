@@ -40,6 +40,8 @@ export interface CorpusChunkTable {
   embedder_id: number | null;
   /** Unit length; null where the text had no direction, or no embedder was given. */
   embedding: number[] | null;
+  /** Name of what found the entities and relations that it speaks of; null where nobody looked. */
+  extractor: string | null;
 }
 
 /** A thing that texts speak of, whatever their domain. */
@@ -125,6 +127,7 @@ export const corpusMigrations: Record<string, Migration> = {
           metadata jsonb not null,
           embedder_id integer references clara.corpus_embedder (id),
           embedding real[],
+          extractor text,
           search tsvector generated always as (
             setweight(to_tsvector(language, coalesce(title, '')), 'A') || setweight(to_tsvector(language, content), 'D')
           ) stored
