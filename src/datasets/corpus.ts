@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import { sql } from "kysely";
 import { AbortedError, ConfigurationError } from "../errors.js";
 import type { Executor, Store } from "../store/store.js";
@@ -5,7 +6,7 @@ import type { AddDocumentsResult, CallOptions, DocumentInput, Embedder, EntityEx
 import { type ReadyDocument, readDocument } from "./document-input.js";
 import { leaveOutKnown, lockCorpus, type WrittenDocuments, writeDocuments } from "./document-writing.js";
 import { buildVectorIndex, embedderIdOf, embedUnit } from "./embeddings.js";
-import { deleteDocuments, extractGraphs } from "./graph/corpus-graph.js";
+import { deleteDocuments, extractGraphs, replaceGraphs } from "./graph/corpus-graph.js";
 import type { QualityChecker } from "./quality-checker.js";
 import { buildTrigramIndex } from "./search/compound-words.js";
 
@@ -21,18 +22,18 @@ const TIDY_FROM_DOCUMENTS = 500;
 
 const ID_TAKEN = "id_taken: a document of another tenant has this id. Choose another one";
 
-/** How far `addDocuments` or `reembed` is. */
+/** How far `addDocuments`, `reembed` or `reextract` is. */
 export interface CorpusProgress {
-  /** Documents (or chunks, for `reembed`) seen so far. */
+  /** Documents (or chunks, for `reembed` and `reextract`) seen so far. */
   received: number;
-  /** Chunks that were to be embedded at the start; only of `reembed`. */
+  /** Chunks that were to be done at the start; only of `reembed` and `reextract`. */
   total?: number;
   added: number;
   skipped: number;
   rejected: number;
 }
 
-/** Options of `addDocuments` and `reembed`. */
+/** Options of `addDocuments`, `reembed` and `reextract`. */
 export interface CorpusOptions extends CallOptions {
   onProgress?: (progress: CorpusProgress) => void;
 }
@@ -43,6 +44,8 @@ export interface CorpusStatistics {
   chunks: number;
   /** Chunks by the embedder of their vectors; the empty name counts those without a vector. */
   chunksByEmbedder: Record<string, number>;
+  /** Chunks by what found their entities; the empty name counts those that nobody looked through. */
+  chunksByExtractor: Record<string, number>;
 }
 
 /** Texts in the store: cut into chunks, embedded, found again by the hash of their content. */
@@ -159,6 +162,59 @@ export class Corpus {
     return { embedded };
   }
 
+  /** Finds anew the entities and relations of every chunk that another extractor, or none, has looked through; interrupted, the next call does the rest. @throws ConfigurationError without an extractor */
+  async reextract(options: CorpusOptions = {}): Promise<{ extracted: number }> {
+    const extractor = this.#extractor;
+    if (!extractor)
+      throw new ConfigurationError("config_invalid", "There is no entity extractor to look with: the DatasetManager was given null.");
+    const { db } = this.#store;
+    const isStale = sql<boolean>`extractor is distinct from ${extractor.name}`;
+    const stale = await db
+      .selectFrom("corpus_chunk")
+      .select((row) => row.fn.countAll<string>().as("count"))
+      .where(isStale)
+      .executeTakeFirstOrThrow();
+    let extracted = 0;
+    for (let after = ""; ; ) {
+      if (options.signal?.aborted) throw new AbortedError();
+      const chunks = await db
+        .selectFrom("corpus_chunk")
+        .select(["id", "title", "content"])
+        .where(isStale)
+        .where("id", ">", after)
+        .orderBy("id")
+        .limit(CHUNKS_PER_CALL)
+        .execute();
+      const last = chunks.at(-1);
+      if (last === undefined) break;
+      after = last.id;
+      const graphs = await extractGraphs(extractor, chunks.map(textToEmbed), { signal: options.signal });
+      await db.transaction().execute(async (transaction) => {
+        await lockCorpus(transaction);
+        // What was replaced or removed meanwhile is another text, which its writer looked through.
+        const marked = await transaction
+          .updateTable("corpus_chunk")
+          .set({ extractor: extractor.name })
+          .where(isStale)
+          .where(
+            sql<boolean>`(id, encode(sha256(convert_to(content, 'UTF8')), 'hex')) in (select * from unnest(
+              ${chunks.map(({ id }) => id)}::text[], ${chunks.map(({ content }) => hash("sha256", content, "hex"))}::text[]))`,
+          )
+          .returning("id")
+          .execute();
+        const present = new Set(marked.map(({ id }) => id));
+        await replaceGraphs(
+          transaction,
+          chunks.flatMap(({ id }, index) => (present.has(id) ? [{ id, graph: graphs[index]! }] : [])),
+        );
+        extracted += present.size;
+      });
+      options.onProgress?.({ received: extracted, total: Number(stale.count), added: extracted, skipped: 0, rejected: 0 });
+    }
+    if (extracted >= TIDY_FROM_DOCUMENTS) await tidyUp(db);
+    return { extracted };
+  }
+
   /** Counts what is there. */
   async statistics({ signal }: CallOptions = {}): Promise<CorpusStatistics> {
     if (signal?.aborted) throw new AbortedError();
@@ -173,9 +229,19 @@ export class Corpus {
       .select((row) => ["corpus_embedder.name", row.fn.countAll<string>().as("count")])
       .groupBy("corpus_embedder.name")
       .execute();
-    const chunksByEmbedder: Record<string, number> = {};
-    for (const row of chunks) chunksByEmbedder[row.name ?? ""] = Number(row.count);
-    return { documents: Number(documents.count), chunks: chunks.reduce((sum, row) => sum + Number(row.count), 0), chunksByEmbedder };
+    const extracted = await db
+      .selectFrom("corpus_chunk")
+      .select((row) => ["extractor as name", row.fn.countAll<string>().as("count")])
+      .groupBy("extractor")
+      .execute();
+    const byName = (rows: readonly { name: string | null; count: string }[]) =>
+      Object.fromEntries(rows.map(({ name, count }) => [name ?? "", Number(count)]));
+    return {
+      documents: Number(documents.count),
+      chunks: chunks.reduce((sum, row) => sum + Number(row.count), 0),
+      chunksByEmbedder: byName(chunks),
+      chunksByExtractor: byName(extracted),
+    };
   }
 
   async #write(documents: ReadyDocument[], signal?: AbortSignal): Promise<WrittenDocuments> {
@@ -188,7 +254,7 @@ export class Corpus {
       await lockCorpus(transaction);
       const dimensions = vectors?.find((vector) => vector !== null)?.length;
       const embedderId = this.#embedder && dimensions ? await embedderIdOf(transaction, this.#embedder.name, dimensions) : null;
-      return writeDocuments(transaction, fresh, { vectors, graphs, embedderId }, signal);
+      return writeDocuments(transaction, fresh, { vectors, graphs, embedderId, extractor: this.#extractor?.name ?? null }, signal);
     });
   }
 

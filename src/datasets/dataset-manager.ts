@@ -35,6 +35,7 @@ import { QualityChecker, type QualityOptions } from "./quality-checker.js";
 import { type DatasetFilter, DatasetRegistry } from "./registry.js";
 import type { TrainingSource } from "./sample-input.js";
 import { HybridSearch, type TuneOptions } from "./search/hybrid-search.js";
+import type { TunedScope } from "./search/tuned-settings.js";
 import type { Tokenizer } from "./tokenizer.js";
 
 /** Where documents are kept and searched instead of the store; `Uds3` of `clara-sdk/uds3` is one. */
@@ -47,13 +48,13 @@ export interface DocumentStore {
 /** Options of `DatasetManager`. */
 export interface DatasetManagerOptions {
   store: Store;
-  /** Default: the store itself. `reembed` and `corpusStatistics` are about the store's documents in any case. */
+  /** Default: the store itself. `reembed`, `reextract` and `corpusStatistics` are about the store's documents in any case. */
   documents?: DocumentStore;
   /** Makes vectors of texts; without one only keyword search works. */
   embedder?: Embedder;
   /** Finds what texts speak of, for graph search; default: `PlainEntityExtractor`. `null`: no graph. */
   entityExtractor?: EntityExtractor | null;
-  /** Defaults of searches, as `tuneSearch` found them; default: all legs, weighted .5 (vector), .3 (graph), .2 (keyword). */
+  /** Defaults of searches that nothing was tuned for; default: all legs, weighted .5 (vector), .3 (graph), .2 (keyword). */
   search?: SearchSettings;
   /** Judges profanity; default: German and English word lists. */
   profanity?: TextClassifier;
@@ -147,7 +148,20 @@ export class DatasetManager {
   }
 
   /**
-   * Counts documents and chunks of the corpus, chunks also by embedder.
+   * Finds anew what the texts speak of that another entity extractor (by its `name`) has looked through, or none; needed once after it was changed or added. Until then
+   * the graph has what the earlier one found. Interrupted, the next call does the rest.
+   * @throws ConfigurationError `config_invalid` with `entityExtractor: null`
+   * @example
+   * ```ts
+   * const { extracted } = await clara.datasets.reextract({ onProgress: ({ received, total }) => console.log(received, total) });
+   * ```
+   */
+  async reextract(options: CorpusOptions = {}): Promise<{ extracted: number }> {
+    return this.#corpus.reextract(options);
+  }
+
+  /**
+   * Counts documents and chunks of the corpus, chunks also by embedder and by entity extractor.
    * @example
    * ```ts
    * (await clara.datasets.corpusStatistics()).documents; // 1200
@@ -173,7 +187,8 @@ export class DatasetManager {
 
   /**
    * Chooses fusion and weights by queries with known answers (at least 4; some dozens say more), by cross-validated nDCG@10. Never worse on them than the best leg alone.
-   * Keep `settings` and give them to the next DatasetManager as `search`, or `apply` them to this one.
+   * With `apply`, every process of this database searches so from then on: in the tenant and the domain of `filters`, or everywhere without them. The settings of a
+   * tenant go before everybody's, those of a domain before every domain's, and what a query says itself before all. `resetSearch` takes them back.
    * @throws ValidationError `input_invalid`
    * @example
    * ```ts
@@ -182,6 +197,17 @@ export class DatasetManager {
    */
   async tuneSearch(judged: readonly JudgedQuery[], options: TuneOptions = {}): Promise<SearchTuning> {
     return this.#search.tune(judged, options);
+  }
+
+  /**
+   * Takes back what `tuneSearch` applied for exactly this tenant and domain; without them, for all. Gives false where nothing was applied there.
+   * @example
+   * ```ts
+   * await clara.datasets.resetSearch({ domain: "recht" }); // true
+   * ```
+   */
+  async resetSearch(scope: TunedScope = {}, options: CallOptions = {}): Promise<boolean> {
+    return this.#search.reset(scope, options);
   }
 
   /**

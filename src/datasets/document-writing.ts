@@ -20,6 +20,7 @@ export interface ChunkFindings {
   vectors: (number[] | null)[] | null;
   graphs: ExtractedGraph[] | null;
   embedderId: number | null;
+  extractor: string | null;
 }
 
 /** One writer at a time: two batches with the same texts in another order would wait for each other for ever. */
@@ -44,7 +45,7 @@ export async function leaveOutKnown(executor: Executor, documents: ReadyDocument
 export async function writeDocuments(
   transaction: Executor,
   documents: readonly ReadyDocument[],
-  { vectors, graphs, embedderId }: ChunkFindings,
+  { vectors, graphs, embedderId, extractor }: ChunkFindings,
   signal?: AbortSignal,
 ): Promise<WrittenDocuments> {
   const taken = new Set<ReadyDocument>();
@@ -56,7 +57,7 @@ export async function writeDocuments(
     if (outcome === "taken") taken.add(document);
     if (outcome === "added") added += 1;
     for (const position of document.chunks.keys()) {
-      const found = { embedder_id: embedderId, embedding: vectors?.[index] ?? null };
+      const found = { embedder_id: embedderId, embedding: vectors?.[index] ?? null, extractor };
       if (outcome === "added") rows.push({ ...chunkRow(document, position, found), graph: graphs?.[index] });
       index += 1;
     }
@@ -76,7 +77,11 @@ export async function writeDocuments(
   return { added, taken };
 }
 
-function chunkRow(document: ReadyDocument, position: number, found: { embedder_id: number | null; embedding: number[] | null }) {
+function chunkRow(
+  document: ReadyDocument,
+  position: number,
+  found: { embedder_id: number | null; embedding: number[] | null; extractor: string | null },
+) {
   const { documentType, tenant, domain, language, source, date, metadata } = document;
   const { title, content, quality } = document.chunks[position]!;
   const place = { id: `${document.id}#${position}`, document_id: document.id, position, content, quality };

@@ -1,7 +1,5 @@
-import { hashOf } from "../support/hash-of.js";
-import { haveSameProtectedTokens, type ProtectedTokens, protectedTokensOf } from "./protected-tokens.js";
-import { bandsOf, jaccard, shinglesOf, signatureOf } from "./shingles.js";
-import { normaliseText } from "./text-normalisation.js";
+import { type ComparablePair, comparablePair, decisiveKeyOf, exactKeyOf, NEAR_THRESHOLD, similarityOf } from "./comparable-text.js";
+import { bandsOf, signatureOf } from "./shingles.js";
 
 /** Question and answer; what duplicates are looked for in. */
 export interface QuestionAnswer {
@@ -23,16 +21,8 @@ export interface DuplicateIndexOptions {
   nearThreshold?: number;
 }
 
-interface Entry {
+interface Entry extends ComparablePair {
   readonly id: string;
-  readonly prompt: ComparableText;
-  readonly response: ComparableText;
-}
-
-interface ComparableText {
-  readonly normalised: string;
-  readonly shingles: ReadonlySet<number>;
-  readonly tokens: ProtectedTokens;
 }
 
 /**
@@ -52,7 +42,7 @@ export class DuplicateIndex {
   readonly #buckets = new Map<string, Entry[]>();
 
   constructor(options: DuplicateIndexOptions = {}) {
-    this.#nearThreshold = options.nearThreshold ?? 0.95;
+    this.#nearThreshold = options.nearThreshold ?? NEAR_THRESHOLD;
   }
 
   /** Number of distinct normalised pairs. */
@@ -71,7 +61,7 @@ export class DuplicateIndex {
     const key = exactKeyOf(pair);
     if (this.#exact.has(key)) return;
     this.#exact.set(key, id);
-    const entry: Entry = { id, prompt: comparable(pair.prompt), response: comparable(pair.response) };
+    const entry: Entry = { id, ...comparablePair(pair) };
     for (const key of bucketKeysOf(entry)) {
       const bucket = this.#buckets.get(key);
       if (bucket) bucket.push(entry);
@@ -99,45 +89,22 @@ export class DuplicateIndex {
    * ```
    */
   findNear(pair: QuestionAnswer): Duplicate[] {
-    const entry: Entry = { id: "", prompt: comparable(pair.prompt), response: comparable(pair.response) };
+    const entry: Entry = { id: "", ...comparablePair(pair) };
     const found = new Map<string, Duplicate>();
     const seen = new Set<Entry>();
     for (const key of bucketKeysOf(entry)) {
       for (const other of this.#buckets.get(key) ?? []) {
         if (seen.has(other)) continue;
         seen.add(other);
-        const similarity = this.#similarityOf(entry, other);
-        if (similarity >= this.#nearThreshold) found.set(other.id, { id: other.id, kind: "near", similarity });
+        const similarity = similarityOf(entry, other, this.#nearThreshold);
+        if (similarity > 0) found.set(other.id, { id: other.id, kind: "near", similarity });
       }
     }
     return [...found.values()].sort((left, right) => right.similarity - left.similarity || (left.id < right.id ? -1 : 1));
   }
-
-  #similarityOf(left: Entry, right: Entry): number {
-    return Math.min(
-      ...(["prompt", "response"] as const).map((field) => {
-        const [a, b] = [left[field], right[field]];
-        if (a.normalised === b.normalised) return 1;
-        // The sizes alone bound the index from above, which spares most comparisons.
-        const bound = Math.min(a.shingles.size, b.shingles.size) / Math.max(a.shingles.size, b.shingles.size);
-        if (bound < this.#nearThreshold || !haveSameProtectedTokens(a.tokens, b.tokens)) return 0;
-        return jaccard(a.shingles, b.shingles);
-      }),
-    );
-  }
 }
 
-function comparable(text: string): ComparableText {
-  const normalised = normaliseText(text);
-  return { normalised, shingles: shinglesOf(normalised), tokens: protectedTokensOf(text) };
-}
-
-function exactKeyOf(pair: QuestionAnswer): string {
-  return hashOf(normaliseText(pair.prompt), normaliseText(pair.response));
-}
-
-/** Numbers and negations must agree, so they are part of the key: templates that differ in a number never meet. */
 function bucketKeysOf(entry: Entry): string[] {
-  const decisive = hashOf(entry.prompt.tokens.decisive, entry.response.tokens.decisive).slice(0, 16);
+  const decisive = decisiveKeyOf(entry);
   return bandsOf(signatureOf(entry.prompt.shingles)).map((band, place) => `${decisive}|${place}:${band}`);
 }

@@ -21,5 +21,6 @@ export { type DomainRelevance, QualityChecker, type QualityContext, type Quality
 export type { DatasetFilter, StoredPreparation } from "./registry.js";
 export type { SampleInput, TrainingSource } from "./sample-input.js";
 export type { TuneOptions } from "./search/hybrid-search.js";
+export type { TunedScope } from "./search/tuned-settings.js";
 export type { HoldoutOptions } from "./split.js";
 export type { Tokenizer } from "./tokenizer.js";

@@ -14,6 +14,7 @@ import type {
 } from "../types/index.js";
 import { contentHashOf } from "./content-hash.js";
 import { inGroups } from "./export/in-groups.js";
+import { Removals } from "./removals.js";
 
 /** Rows written or read at once: bounds memory and the number of parameters of one statement. */
 const BATCH = 500;
@@ -23,7 +24,7 @@ const WRITTEN = {
   sizeOf: ({ sample }: DatasetItem) => sample.prompt.length + sample.response.length,
 };
 /** How many removed samples are kept with a dataset; counts by reason are kept whole. */
-const KEPT_REMOVALS = 1000;
+export const KEPT_REMOVALS = 1000;
 
 /** A dataset that is ready to be written. */
 export interface NewDataset {
@@ -33,8 +34,8 @@ export interface NewDataset {
   items: readonly DatasetItem[];
   statistics: DatasetStatistics;
   lineage: Dataset["lineage"];
-  /** Options and report of the preparation, kept for `analyze`. */
-  preparation?: { options: Record<string, unknown>; report: PreparationReport };
+  /** Options and report of the preparation, kept for `analyze`; with `reasons` where the report names only the first that were removed. */
+  preparation?: { options: Record<string, unknown>; report: PreparationReport; reasons?: Record<string, number> };
 }
 
 /** A dataset whose rows are read while they are written, so that they need not fit into memory. */
@@ -310,12 +311,10 @@ function toRow(datasetId: string, position: number, item: DatasetItem) {
   };
 }
 
-function toStoredPreparation({ options, report }: NonNullable<NewDataset["preparation"]>): StoredPreparation {
-  const reasons: Record<string, number> = {};
-  for (const { reason } of report.removed) {
-    const name = reason.split(":", 1)[0]!;
-    reasons[name] = (reasons[name] ?? 0) + 1;
-  }
+function toStoredPreparation({ options, report, ...counted }: NonNullable<NewDataset["preparation"]>): StoredPreparation {
+  const all = new Removals(0);
+  for (const { sampleId, reason } of report.removed) all.add(sampleId, reason);
+  const reasons = counted.reasons ?? all.reasons;
   // Quoted words of people are left out, so that what is kept may outlive an erasure.
   const removed = report.removed
     .slice(0, KEPT_REMOVALS)

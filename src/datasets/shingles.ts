@@ -3,6 +3,7 @@ const SHINGLE_LENGTH = 5;
 /** MinHash functions, in bands of four rows: two texts of Jaccard .95 miss each other with probability 2e-12. */
 export const SIGNATURE_LENGTH = 64;
 const ROWS_PER_BAND = 4;
+export const BANDS = SIGNATURE_LENGTH / ROWS_PER_BAND;
 
 /**
  * 32-bit hashes of the character shingles of a normalised text.
@@ -56,6 +57,11 @@ export function bandsOf(signature: Uint32Array): number[] {
     bands.push(band);
   }
   return bands;
+}
+
+/** The same, told apart further by place and `salt`, so that one table serves all places; now and then a candidate too many. */
+export function bandHashesOf(signature: Uint32Array, salt: number): Uint32Array {
+  return Uint32Array.from(bandsOf(signature), (band, place) => mix(mix(salt ^ (place + 1)) ^ band));
 }
 
 /** Finaliser of MurmurHash3: spreads the bits of a 32-bit value. */

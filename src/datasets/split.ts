@@ -1,8 +1,8 @@
 import { ValidationError } from "../errors.js";
 import { hashOf } from "../support/hash-of.js";
-import type { DatasetItem, Sample, SplitName } from "../types/index.js";
-import { groupKeyOf, isGenericAnswer } from "./answer-group.js";
-import { clusterPrompts } from "./prompt-clusters.js";
+import type { SplitName } from "../types/index.js";
+import { MOST_ROWS } from "./near-candidates.js";
+import type { Numbers } from "./numbers.js";
 
 /** What is held out of training, and how it is drawn. */
 export interface HoldoutOptions {
@@ -35,135 +35,143 @@ export function toHoldoutOptions(holdout: HoldoutOptions | boolean | undefined):
   return holdout;
 }
 
-const LEAST_GROUPS_FOR_GENERALISATION = 10;
+const LEAST_FACTS_FOR_GENERALISATION = 10;
 const GENERALISATION_SHARE = 0.05;
 const GENERALISATION_LEAST = 2;
 const GENERALISATION_MOST = 12;
 /** A fact that makes up more of the data than this is not held out whole. */
-const LARGEST_HELD_OUT_GROUP = 0.2;
+const LARGEST_HELD_OUT_FACT = 0.2;
 
-interface Group {
-  readonly key: string;
-  readonly samples: Sample[];
-  /** Clusters of equal or nearly equal questions of this fact. */
-  readonly prompts: Map<string, Sample[]>;
-}
-
-/** The rows with their splits, and what had to be left out to keep the splits apart. */
-export interface SplitSamples {
-  items: DatasetItem[];
-  removed: { sampleId: string; reason: string }[];
+/** What the draw knows of the facts (groups of one answer) and of the questions (clusters of nearly equal ones), each by its number. */
+export interface SplitInput {
+  /** The fact of each sample that is to be imitated, and the cluster of its question. */
+  facts: Numbers<Uint32Array>;
+  clusters: Numbers<Uint32Array>;
+  /** Clusters of questions that have thumbs. */
+  rated: ReadonlySet<number>;
+  factCount: number;
+  keyOf(fact: number): string;
+  /** Facts such as "yes": two questions with it need not be phrasings of one. */
+  isGeneric(fact: number): boolean;
+  /** Depends on the questions alone. */
+  nameOf(cluster: number): string;
 }
 
 /**
- * Splits samples without leaks: whole facts to `generalisation`, one phrasing of facts with several to `recall`, thumbs to `preference`, the rest to `train`. The draw
- * depends on the texts and the seed alone, never on their order. A question that also stands elsewhere (other answer, or nearly the same) is not held out.
+ * Draws the questions that are held out, so that no side knows the other's: whole facts for `generalisation`, one phrasing of facts with several for `recall`. The
+ * draw depends on the texts and the seed alone, never on their order. A question that also stands elsewhere (other answer, or nearly the same) is not held out.
  */
-export function splitSamples(samples: readonly Sample[], options: HoldoutOptions = {}): SplitSamples {
+export function drawHeldOut(input: SplitInput, options: HoldoutOptions = {}): Map<number, SplitName> {
   const settings = { ...HOLDOUT_DEFAULTS, ...options };
-  const imitate = samples.filter((sample) => sample.objective === "imitate");
-  const preference = samples.filter((sample) => sample.objective === "preference");
-  const clusterOf = clusterPrompts(samples.map((sample) => sample.prompt));
-  const groups = groupSamples(imitate, clusterOf);
-  const groupsOfPrompt = countGroupsOfPrompts(groups);
-  const rated = new Set(preference.map((sample) => clusterOf(sample.prompt)));
-  const rank = (...parts: string[]): string => hashOf(settings.seed, ...parts);
-  const isOwn = (cluster: string): boolean => groupsOfPrompt.get(cluster) === 1;
+  const draw = new Draw(input, settings.seed);
+  const whole = new Set(drawWholeFacts(draw, settings.generalisation));
+  const heldOut = new Map<number, SplitName>();
+  for (const fact of whole) for (const cluster of draw.clustersOf(fact)) heldOut.set(cluster, "generalisation");
+  for (const cluster of drawPhrasings(draw, whole, settings)) heldOut.set(cluster, "recall");
+  return heldOut;
+}
 
-  const whole = new Set(drawWholeGroups(groups, settings.generalisation, imitate.length, isOwn, rank));
-  const heldOut = new Map<string, SplitName>();
-  for (const group of whole) for (const cluster of group.prompts.keys()) heldOut.set(cluster, "generalisation");
-  const rest = groups.filter((group) => !whole.has(group));
-  for (const cluster of drawPhrasings(rest, settings, isOwn, rated, rank)) heldOut.set(cluster, "recall");
+/** The phrasings of each fact, and the lots. */
+class Draw {
+  readonly input: SplitInput;
+  readonly total: number;
+  readonly #seed: string;
+  readonly #sizes: Uint32Array;
+  /** Clusters sorted by fact, each once a fact; those of a fact begin at its start. */
+  readonly #clusters: Uint32Array;
+  readonly #starts: Uint32Array;
+  /** Clusters of more than one fact. */
+  readonly #shared = new Set<number>();
 
-  const items: DatasetItem[] = [];
-  const removed: SplitSamples["removed"] = [];
-  for (const sample of samples) {
-    const split = heldOut.get(clusterOf(sample.prompt));
-    const group = groupKeyOf(sample.response);
-    if (sample.objective === "imitate") items.push({ sample, split: split ?? "train", group });
-    else if (split === undefined) items.push({ sample, split: "preference", group });
-    else removed.push({ sampleId: sample.id, reason: `held_out_question: its question is held out for ${split}` });
+  constructor(input: SplitInput, seed: string) {
+    const { facts, clusters, factCount } = input;
+    this.input = input;
+    this.total = facts.length;
+    this.#seed = seed;
+    this.#sizes = new Uint32Array(factCount);
+    const pairs = new Float64Array(facts.length);
+    for (let index = 0; index < facts.length; index += 1) {
+      this.#sizes[facts.at(index)]! += 1;
+      pairs[index] = facts.at(index) * MOST_ROWS + clusters.at(index);
+    }
+    pairs.sort();
+    const distinct = pairs.filter((pair, index) => pair !== pairs[index - 1]);
+    this.#clusters = Uint32Array.from(distinct, (pair) => pair % MOST_ROWS);
+    this.#starts = new Uint32Array(factCount + 1);
+    for (const pair of distinct) this.#starts[Math.floor(pair / MOST_ROWS) + 1]! += 1;
+    for (let fact = 0; fact < factCount; fact += 1) this.#starts[fact + 1]! += this.#starts[fact]!;
+    const sorted = this.#clusters.slice().sort();
+    for (const [index, cluster] of sorted.entries()) if (cluster === sorted[index - 1]) this.#shared.add(cluster);
   }
-  return { items, removed };
-}
 
-function groupSamples(samples: readonly Sample[], clusterOf: (prompt: string) => string): Group[] {
-  const groups = new Map<string, Group>();
-  for (const sample of samples) {
-    const key = groupKeyOf(sample.response);
-    const group: Group = groups.get(key) ?? { key, samples: [], prompts: new Map() };
-    groups.set(key, group);
-    group.samples.push(sample);
-    const cluster = clusterOf(sample.prompt);
-    const phrasing = group.prompts.get(cluster);
-    if (phrasing) phrasing.push(sample);
-    else group.prompts.set(cluster, [sample]);
+  sizeOf(fact: number): number {
+    return this.#sizes[fact]!;
   }
-  return [...groups.values()].sort((left, right) => (left.key < right.key ? -1 : 1));
+
+  clustersOf(fact: number): Uint32Array {
+    return this.#clusters.subarray(this.#starts[fact], this.#starts[fact + 1]);
+  }
+
+  /** False for a question that has several answers. */
+  isOwn(cluster: number): boolean {
+    return !this.#shared.has(cluster);
+  }
+
+  /** The lot of a fact or of a phrasing of it. */
+  lot(purpose: string, fact: number, cluster?: number): string {
+    const { keyOf, nameOf } = this.input;
+    return hashOf(this.#seed, purpose, keyOf(fact), ...(cluster === undefined ? [] : [nameOf(cluster)]));
+  }
+
+  /** The facts that pass, in the order of their lots. */
+  ranked(purpose: string, passes: (fact: number) => boolean): number[] {
+    const facts: number[] = [];
+    for (let fact = 0; fact < this.input.factCount; fact += 1) if (!this.input.isGeneric(fact) && passes(fact)) facts.push(fact);
+    // The first 52 bits of a lot decide, as a number; facts of equal lots keep their order, which is that of the sorted samples.
+    const lots = new Float64Array(this.input.factCount);
+    for (const fact of facts) lots[fact] = Number.parseInt(this.lot(purpose, fact).slice(0, 13), 16);
+    return facts.sort((left, right) => lots[left]! - lots[right]! || left - right);
+  }
 }
 
-function countGroupsOfPrompts(groups: readonly Group[]): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const group of groups) for (const cluster of group.prompts.keys()) counts.set(cluster, (counts.get(cluster) ?? 0) + 1);
-  return counts;
-}
-
-type Rank = (...parts: string[]) => string;
-
-function drawWholeGroups(
-  groups: readonly Group[],
-  wanted: boolean | number,
-  total: number,
-  isOwn: (cluster: string) => boolean,
-  rank: Rank,
-): Group[] {
-  const count = countOfWholeGroups(groups.length, wanted);
+function drawWholeFacts(draw: Draw, wanted: boolean | number): number[] {
+  const count = countOfWholeFacts(draw.input.factCount, wanted);
   if (count === 0) return [];
-  const eligible = groups.filter(
-    (group) =>
-      group.samples.length <= total * LARGEST_HELD_OUT_GROUP &&
-      !isGenericAnswer(group.samples[0]!.response) &&
-      [...group.prompts.keys()].every(isOwn),
-  );
-  return sortBy(eligible, (group) => rank("generalisation", group.key)).slice(0, count);
+  return draw
+    .ranked(
+      "generalisation",
+      (fact) => draw.sizeOf(fact) <= draw.total * LARGEST_HELD_OUT_FACT && draw.clustersOf(fact).every((cluster) => draw.isOwn(cluster)),
+    )
+    .slice(0, count);
 }
 
-function countOfWholeGroups(groups: number, wanted: boolean | number): number {
-  if (typeof wanted === "number") return Math.min(groups - 1, Math.round(groups * wanted));
-  if (!wanted || groups < LEAST_GROUPS_FOR_GENERALISATION) return 0;
-  return Math.min(GENERALISATION_MOST, Math.max(GENERALISATION_LEAST, Math.round(groups * GENERALISATION_SHARE)));
+function countOfWholeFacts(facts: number, wanted: boolean | number): number {
+  if (typeof wanted === "number") return Math.min(facts - 1, Math.round(facts * wanted));
+  if (!wanted || facts < LEAST_FACTS_FOR_GENERALISATION) return 0;
+  return Math.min(GENERALISATION_MOST, Math.max(GENERALISATION_LEAST, Math.round(facts * GENERALISATION_SHARE)));
 }
 
 /** One phrasing of each fact with three or more, and of a third of those with two where the others are too few. */
 function drawPhrasings(
-  groups: readonly Group[],
+  draw: Draw,
+  whole: ReadonlySet<number>,
   { recall, minRecall }: { recall: boolean | number; minRecall: number },
-  isOwn: (cluster: string) => boolean,
-  rated: ReadonlySet<string>,
-  rank: Rank,
-): string[] {
-  const most = typeof recall === "number" ? Math.round(groups.length * recall) : recall ? groups.length : 0;
+): number[] {
+  const facts = draw.input.factCount - whole.size;
+  const most = typeof recall === "number" ? Math.round(facts * recall) : recall ? facts : 0;
+  if (most === 0) return [];
   // Phrasings that nobody rated come first: holding out a rated one costs its thumbs.
-  const drawOne = (group: Group): string[] =>
-    sortBy(
-      [...group.prompts.keys()].filter(isOwn),
-      (cluster) => `${rated.has(cluster) ? 1 : 0}${rank("recall", group.key, cluster)}`,
-    ).slice(0, 1);
-  const ranked = sortBy(
-    groups.filter((group) => !isGenericAnswer(group.samples[0]!.response)),
-    (group) => rank("group", group.key),
-  );
-  const drawn = ranked.filter((group) => group.prompts.size >= 3).flatMap(drawOne);
-  const pairs = ranked.filter((group) => group.prompts.size === 2);
+  const drawOne = (fact: number): number[] =>
+    [...draw.clustersOf(fact)]
+      .filter((cluster) => draw.isOwn(cluster))
+      .map((cluster) => ({ cluster, lot: `${draw.input.rated.has(cluster) ? 1 : 0}${draw.lot("recall", fact, cluster)}` }))
+      .sort((left, right) => (left.lot < right.lot ? -1 : 1))
+      .slice(0, 1)
+      .map(({ cluster }) => cluster);
+  const ranked = draw.ranked("group", (fact) => !whole.has(fact) && draw.clustersOf(fact).length >= 2);
+  const drawn = ranked.filter((fact) => draw.clustersOf(fact).length >= 3).flatMap(drawOne);
+  const pairs = ranked.filter((fact) => draw.clustersOf(fact).length === 2);
   const missing = Math.min(minRecall - drawn.length, Math.floor(pairs.length / 3));
   if (missing > 0) drawn.push(...pairs.flatMap(drawOne).slice(0, missing));
   return drawn.slice(0, most);
-}
-
-function sortBy<T>(values: readonly T[], key: (value: T) => string): T[] {
-  return values
-    .map((value) => ({ value, key: key(value) }))
-    .sort((left, right) => (left.key < right.key ? -1 : left.key > right.key ? 1 : 0))
-    .map((entry) => entry.value);
 }

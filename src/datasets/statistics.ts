@@ -1,10 +1,12 @@
+import { hashOf } from "../support/hash-of.js";
 import type { DatasetItem, DatasetStatistics, SplitName } from "../types/index.js";
+import { HashNumbers } from "./hash-numbers.js";
 
 /** Gathers the statistics of rows one by one. */
 export class StatisticsCollector {
   readonly #splits: Record<SplitName, number> = { train: 0, recall: 0, generalisation: 0, preference: 0 };
-  readonly #groups = new Set<string>();
-  readonly #subjects = new Set<string>();
+  readonly #groups = new HashNumbers();
+  readonly #subjects = new HashNumbers();
   #samples = 0;
   #tokens = 0;
   #characters = 0;
@@ -15,8 +17,8 @@ export class StatisticsCollector {
   add(item: DatasetItem, tokens: number): void {
     this.#samples += 1;
     this.#splits[item.split] += 1;
-    this.#groups.add(item.group);
-    if (item.sample.subjectId !== undefined) this.#subjects.add(item.sample.subjectId);
+    this.#groups.numberOf(hashOf(item.group));
+    if (item.sample.subjectId !== undefined) this.#subjects.numberOf(hashOf(item.sample.subjectId));
     if (item.split === "train") this.#tokens += tokens;
     const length = item.sample.response.length;
     this.#characters += length;

@@ -24,6 +24,7 @@ export interface ExtractedGraph {
 
 /** Finds entities and relations in texts; one answer for each text, in order. */
 export interface EntityExtractor {
+  /** Names what it finds: another version that finds something else needs another name, as `plain-v1`. `reextract` goes by it. */
   readonly name: string;
   extract(texts: readonly string[], options?: CallOptions): Promise<ExtractedGraph[]>;
 }

@@ -271,7 +271,12 @@ describeEachDatabase("a corpus", (harness) => {
       "8 invalid",
     ]);
     expect(seen.at(-1)).toBe(9);
-    expect(await datasets.corpusStatistics()).toEqual({ documents: 4, chunks: 4, chunksByEmbedder: { topics: 4 } });
+    expect(await datasets.corpusStatistics()).toEqual({
+      documents: 4,
+      chunks: 4,
+      chunksByEmbedder: { topics: 4 },
+      chunksByExtractor: { "plain-v1": 4 },
+    });
     expect(idsOf(await datasets.search({ queryText: "Windkraft", searchTypes: ["keyword"] }))).toEqual(["pv"]);
     expect(await datasets.search({ queryText: "Dächern", searchTypes: ["keyword"] })).toEqual([]);
     expect(await datasets.removeDocuments(["pv", "nobody"])).toBe(1);

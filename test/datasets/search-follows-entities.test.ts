@@ -1,5 +1,5 @@
 import { sql } from "kysely";
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { DatasetManager, PlainEntityExtractor } from "../../src/datasets/index.js";
 import type { Store } from "../../src/store/index.js";
 import type { DocumentInput, EntityExtractor, SearchResult } from "../../src/types/index.js";
@@ -154,5 +154,88 @@ describe("the plain extractor", () => {
       expect(new Set(graph!.entities.map(({ name }) => name)).size).toBeLessThanOrEqual(16);
       expect(graph!.relations.length).toBeLessThanOrEqual(24);
     }
+  });
+});
+
+describeEachDatabase("a corpus whose extractor was changed", (harness) => {
+  /** Finds what stands in braces, and nothing in brackets. */
+  const braces: EntityExtractor = {
+    name: "braces",
+    extract: async (texts) =>
+      texts.map((text) => {
+        const names = [...text.matchAll(/\{(\w+)\}/g)].map((match) => match[1]!);
+        return {
+          entities: names.map((name) => ({ name })),
+          relations: names.slice(1).map((to, index) => ({ from: names[index]!, to, kind: "next to" })),
+        };
+      }),
+  };
+  const documents = Array.from({ length: 300 }, (_, index) => ({
+    id: `text-${index}`,
+    content: `Number ${index} has [[Old${index}]] -> [[Shared]] and {New${index}} beside {Common}, which is said of all.`,
+  }));
+  let store: Store;
+  beforeAll(async () => {
+    store = await harness.open();
+  });
+  beforeEach(async () => {
+    await new DatasetManager({ store }).removeDocuments(documents.map(({ id }) => id));
+  });
+  const labels = async () =>
+    (await store.db.selectFrom("corpus_entity").select("label").orderBy("label").execute()).map(({ label }) => label);
+
+  it("has what the new one finds once it was looked through again, and nothing else", async () => {
+    await new DatasetManager({ store, entityExtractor: brackets }).addDocuments(documents);
+    const datasets = new DatasetManager({ store, entityExtractor: braces });
+    const graph = (queryText: string) => datasets.search({ queryText, searchTypes: ["graph"], topK: 1000 });
+    expect(idsOf(await graph("Old7")).includes("text-7")).toBe(true);
+    expect(await graph("New7")).toEqual([]);
+    const seen: unknown[] = [];
+    const options = { onProgress: ({ received, total }: { received: number; total?: number }) => seen.push([received, total]) };
+    expect(await datasets.reextract(options)).toEqual({ extracted: 300 });
+    expect(seen).toEqual([
+      [128, 300],
+      [256, 300],
+      [300, 300],
+    ]);
+    expect(await graph("Old7")).toEqual([]);
+    const found = await graph("New7");
+    expect(found[0]).toMatchObject({ metadata: { documentId: "text-7" } });
+    expect(found.length).toBe(300);
+    expect(await labels()).toEqual(["Common", ...documents.map((_, index) => `New${index}`)].sort());
+    expect((await datasets.corpusStatistics()).chunksByExtractor).toEqual({ braces: 300 });
+    expect(await datasets.reextract()).toEqual({ extracted: 0 });
+  });
+
+  it("goes on where it was interrupted, and leaves alone what others changed meanwhile", async () => {
+    await new DatasetManager({ store, entityExtractor: null }).addDocuments(documents);
+    let calls = 0;
+    const interrupted: EntityExtractor = {
+      name: "braces",
+      extract: async (texts) => {
+        calls += 1;
+        if (calls === 1) {
+          await datasets.removeDocuments(["text-0"]);
+          await datasets.addDocuments([{ id: "text-1", content: "Here is another text, and it speaks of {Replacement} alone." }]);
+        }
+        if (calls === 3) throw new Error("the extractor went away");
+        return braces.extract(texts);
+      },
+    };
+    const datasets = new DatasetManager({ store, entityExtractor: braces });
+    const first = new DatasetManager({ store, entityExtractor: interrupted });
+    await expect(first.reextract()).rejects.toThrow("the extractor went away");
+    expect((await datasets.corpusStatistics()).chunksByExtractor).toEqual({ "": 44, braces: 255 });
+    expect(await datasets.reextract()).toEqual({ extracted: 44 });
+    const all = await labels();
+    expect(all).toContain("Replacement");
+    expect(all).not.toContain("New0");
+    expect(all).not.toContain("New1");
+    expect(all.length).toBe(300);
+  });
+
+  it("says that there is none to look with", async () => {
+    const datasets = new DatasetManager({ store, entityExtractor: null });
+    await expect(datasets.reextract()).rejects.toMatchObject({ code: "config_invalid" });
   });
 });

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { DatasetManager } from "../../src/datasets/index.js";
 import { ndcg } from "../../src/datasets/search/ndcg.js";
+import { saveTunedSettings } from "../../src/datasets/search/tuned-settings.js";
 import { chooseSettings, type JudgedCandidates } from "../../src/datasets/search/tuning.js";
 import { LexicalEmbedder } from "../../src/embedders/index.js";
 import type { Store } from "../../src/store/index.js";
@@ -57,6 +58,54 @@ describeEachDatabase("tuned search", (harness) => {
     expect(await manager.search({ queryText: "Antrag Gas" })).toEqual(await manager.search({ queryText: "Antrag Gas", ...settings }));
     const [own] = await manager.search({ queryText: "Antrag Gas", searchTypes: ["vector"], weights: { vector: 1 } });
     expect(Object.keys(own!.scores)).toEqual(["vector"]);
+  });
+
+  it("is kept for every other process, until it is taken back", async () => {
+    const other = () => new DatasetManager({ store, embedder: new LexicalEmbedder(), search: { searchTypes: ["keyword"] } });
+    const { settings } = await datasets.tuneSearch(judged, { apply: true });
+    expect(await other().search({ queryText: "Antrag Gas" })).toEqual(await other().search({ queryText: "Antrag Gas", ...settings }));
+    expect(await other().resetSearch()).toBe(true);
+    const [result] = await other().search({ queryText: "Antrag Gas" });
+    expect(Object.keys(result!.scores)).toEqual(["keyword"]);
+    expect(await other().resetSearch()).toBe(false);
+  });
+
+  it("holds for the tenant and the domain that it was found in; the narrower goes first", async () => {
+    const legsOf = async (filters: SearchQuery["filters"]) => {
+      const manager = new DatasetManager({ store, embedder: new LexicalEmbedder() });
+      const [result] = await manager.search({ queryText: "Antrag Gas", filters });
+      return Object.keys(result!.scores).sort().join();
+    };
+    const keep = (scope: { tenant?: string; domain?: string }, leg: "vector" | "graph" | "keyword") =>
+      saveTunedSettings(store.db, scope, {
+        searchTypes: [leg],
+        fusion: "weighted",
+        weights: { vector: 0, graph: 0, keyword: 0, [leg]: 1 },
+      });
+    const all = await legsOf({ domain: "general" });
+    await keep({ domain: "general" }, "keyword");
+    await keep({ tenant: "ada" }, "vector");
+    expect(await legsOf({})).toBe(all);
+    expect(await legsOf({ domain: "general" })).toBe("keyword");
+    expect(await legsOf({ domain: "general", tenant: "ada" })).toBe("vector");
+    await keep({ tenant: "ada", domain: "general" }, "graph");
+    expect(await legsOf({ domain: "general", tenant: "ada" })).toBe("graph");
+    expect(await legsOf({ tenant: "ada" })).toBe("vector");
+    expect(await legsOf({ tenant: "bob" })).toBe(all);
+    for (const scope of [{ domain: "general" }, { tenant: "ada" }, { tenant: "ada", domain: "general" }])
+      expect(await datasets.resetSearch(scope)).toBe(true);
+    expect(await legsOf({ domain: "general", tenant: "ada" })).toBe(all);
+  });
+
+  it("leaves out a leg that a process has nothing for", async () => {
+    await saveTunedSettings(
+      store.db,
+      {},
+      { searchTypes: ["vector", "keyword"], fusion: "weighted", weights: { vector: 0.6, graph: 0, keyword: 0.4 } },
+    );
+    const [result] = await new DatasetManager({ store }).search({ queryText: "Antrag Gas" });
+    expect(Object.keys(result!.scores)).toEqual(["keyword"]);
+    await datasets.resetSearch();
   });
 
   it.each([

@@ -1,4 +1,4 @@
-import { sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 import { EngineError } from "../../errors.js";
 import type { Executor } from "../../store/store.js";
 import type { CallOptions, EntityExtractor, ExtractedGraph } from "../../types/index.js";
@@ -89,18 +89,35 @@ export async function insertGraphs(executor: Executor, chunks: readonly { id: st
 
 /** Deletes documents and the entities that only they spoke of; gives how many documents were there. */
 export async function deleteDocuments(executor: Executor, ids: readonly string[]): Promise<number> {
-  const entities = await sql<{ entity_id: number }>`
-    select distinct mention.entity_id from clara.corpus_mention mention
-    join clara.corpus_chunk chunk on chunk.id = mention.chunk_id
-    where chunk.document_id = any(${[...ids]}::text[])`.execute(executor);
+  const isOfThem = sql<boolean>`chunk_id in (select id from clara.corpus_chunk where document_id = any(${[...ids]}::text[]))`;
+  const entities = await mentionedBy(executor, isOfThem);
   const removed = await executor
     .deleteFrom("corpus_document")
     .where("id", "in", [...ids])
     .returning("id")
     .execute();
+  await deleteUnmentioned(executor, entities);
+  return removed.length;
+}
+
+/** Writes anew what chunks speak of; what they said before is forgotten. */
+export async function replaceGraphs(executor: Executor, chunks: readonly { id: string; graph: ExtractedGraph }[]): Promise<void> {
+  const isOfThem = sql<boolean>`chunk_id = any(${chunks.map(({ id }) => id)}::text[])`;
+  const entities = await mentionedBy(executor, isOfThem);
+  await executor.deleteFrom("corpus_relation").where(isOfThem).execute();
+  await executor.deleteFrom("corpus_mention").where(isOfThem).execute();
+  await insertGraphs(executor, chunks);
+  await deleteUnmentioned(executor, entities);
+}
+
+async function mentionedBy(executor: Executor, condition: RawBuilder<boolean>): Promise<number[]> {
+  const rows = await executor.selectFrom("corpus_mention").select("entity_id").distinct().where(condition).execute();
+  return rows.map(({ entity_id }) => entity_id);
+}
+
+async function deleteUnmentioned(executor: Executor, entityIds: readonly number[]): Promise<void> {
   await sql`
     delete from clara.corpus_entity entity
-    where id = any(${entities.rows.map((row) => row.entity_id)}::integer[])
+    where id = any(${[...entityIds]}::integer[])
       and not exists (select 1 from clara.corpus_mention mention where mention.entity_id = entity.id)`.execute(executor);
-  return removed.length;
 }

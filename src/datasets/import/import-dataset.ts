@@ -4,9 +4,11 @@ import { FeedbackInput } from "../../types/index.js";
 import { groupKeyOf } from "../answer-group.js";
 import { ContentHash, findUnstorable } from "../content-hash.js";
 import { KEPT_SAMPLE_IDS } from "../dataset-input.js";
-import { type PrepareOptions, prepareCandidates, toCandidates } from "../preparation.js";
+import { toCandidates } from "../preparation.js";
+import { orderKeyOf, type PrepareOptions, prepareRows } from "../prepare-rows.js";
 import type { QualityChecker } from "../quality-checker.js";
-import type { DatasetRegistry, NewDataset } from "../registry.js";
+import { type DatasetRegistry, KEPT_REMOVALS, type NewDataset } from "../registry.js";
+import { Removals } from "../removals.js";
 import { type Candidate, fromFeedback, isUnusable } from "../sample-input.js";
 import { StatisticsCollector } from "../statistics.js";
 import { estimateTokens, type Tokenizer } from "../tokenizer.js";
@@ -15,10 +17,12 @@ import { type ImportDatasetOptions, type ImportDatasetProgress, type ImportDatas
 import { readSource } from "./read-source.js";
 import type { Reading } from "./reading.js";
 import type { Place, Problem } from "./record.js";
+import { SortedSpool } from "./sorted-spool.js";
 import { Spool } from "./spool.js";
+import { SpooledShelf } from "./spooled-shelf.js";
 
-/** Preparation compares every sample with every other, so it holds them all. */
-const MAX_PREPARED = 200_000;
+/** Some 300 bytes of each sample stay in memory until all are compared; `MOST_ROWS` is a little more. */
+const MAX_PREPARED = 2_000_000;
 const MAX_ERRORS = 50;
 const PROGRESS_EVERY = 1000;
 
@@ -86,7 +90,7 @@ function unstorable(field: string): Problem {
   return { code: "text_invalid", message: `${field} has U+0000 or half a surrogate pair` };
 }
 
-/** Rows on their way into a dataset: those that stand as they are go to disk, those to be prepared stay in memory. */
+/** Rows on their way into a dataset, on disk: those to be prepared are sorted there first. */
 class CollectedRows {
   readonly #options: ImportDatasetOptions;
   readonly #target: ImportTarget;
@@ -95,20 +99,27 @@ class CollectedRows {
   readonly #hash = new ContentHash();
   readonly #statistics = new StatisticsCollector();
   readonly #sampleIds: string[] = [];
-  readonly #candidates: Candidate[] = [];
+  readonly #candidates: SortedSpool<Candidate>;
+  #candidateCount = 0;
   #qualitySum = 0;
-  #spooled = 0;
+  #rows = 0;
   #mode: "prepared" | "samples" | undefined;
 
-  private constructor(options: ImportDatasetOptions, target: ImportTarget, parts: ImportParts, spool: Spool) {
+  private constructor(
+    options: ImportDatasetOptions,
+    target: ImportTarget,
+    parts: ImportParts,
+    files: { spool: Spool; candidates: SortedSpool<Candidate> },
+  ) {
     this.#options = options;
     this.#target = target;
     this.#parts = parts;
-    this.#spool = spool;
+    this.#spool = files.spool;
+    this.#candidates = files.candidates;
   }
 
   static async open(options: ImportDatasetOptions, target: ImportTarget, parts: ImportParts): Promise<CollectedRows> {
-    return new CollectedRows(options, target, parts, await Spool.open());
+    return new CollectedRows(options, target, parts, { spool: await Spool.open(), candidates: await SortedSpool.open() });
   }
 
   /** Null where the reading became a row; the first one that does decides whether the file's rows are prepared already. */
@@ -126,67 +137,78 @@ class CollectedRows {
     const field = findUnstorable({ sample: candidate.sample, split: "train", group: "" });
     if (field !== null) return unstorable(field);
     if (prepare === false) return this.#keep(await this.#asItStands(candidate));
-    if (this.#candidates.length === MAX_PREPARED) {
+    if (this.#candidateCount === MAX_PREPARED) {
       const message = `More than ${MAX_PREPARED} samples cannot be prepared at once. Import them with prepare: false, or in several files.`;
       throw new ValidationError("payload_too_large", message, { details: { most: MAX_PREPARED } });
     }
-    this.#candidates.push(candidate);
+    await this.#candidates.add(orderKeyOf(candidate), candidate);
+    this.#candidateCount += 1;
     return null;
   }
 
   async write(file: NonNullable<Dataset["lineage"]["import"]>): Promise<Dataset> {
-    const { signal } = this.#options;
-    const { preparation, ...header } = this.#target;
-    const lineage = { source: "import", import: file } as const;
-    if (this.#spooled === 0) {
-      const prepared = await prepareCandidates(this.#candidates, preparation, this.#parts, { signal });
-      const { items, statistics, report } = prepared;
-      if (items.length === 0) {
-        const reasons = [...new Set(report.removed.map(({ reason }) => reason.split(":", 1)[0]!))];
-        const message = `The dataset ${JSON.stringify(header.name)} would be empty: all ${report.received} samples were removed (${reasons.join(", ")}).`;
-        throw new ValidationError("dataset_empty", message, { details: { name: header.name, received: report.received, reasons } });
-      }
-      const sampleIds = items.slice(0, KEPT_SAMPLE_IDS).map((item) => item.sample.id);
-      const stored = { options: preparation as Record<string, unknown>, report };
-      return this.#parts.registry.create(
-        { ...header, items, statistics, lineage: { ...lineage, sampleIds }, preparation: stored },
-        { signal },
-      );
-    }
+    const { preparation: _preparation, ...header } = this.#target;
+    const prepared = this.#candidateCount > 0 ? await this.#prepare() : null;
     return this.#parts.registry.createStreamed(
       {
         ...header,
-        items: this.#spool.values<DatasetItem>(),
-        itemCount: this.#spooled,
+        items: prepared?.items ?? this.#spool.values<DatasetItem>(),
+        itemCount: this.#rows,
         contentHash: this.#hash.digest(),
-        quality: this.#qualitySum / this.#spooled,
+        quality: this.#qualitySum / this.#rows,
         statistics: this.#statistics.result(this.#parts.tokenizer === undefined),
-        lineage: { ...lineage, sampleIds: this.#sampleIds },
+        lineage: { source: "import", import: file, sampleIds: this.#sampleIds },
+        preparation: prepared?.preparation,
       },
-      { signal },
+      { signal: this.#options.signal },
     );
   }
 
   async close(): Promise<void> {
     await this.#spool.close();
+    await this.#candidates.close();
+  }
+
+  /** The samples go from one file into the other, in their order, and are read from there as often as needed. */
+  async #prepare(): Promise<{ items: AsyncIterable<DatasetItem>; preparation: NonNullable<NewDataset["preparation"]> }> {
+    const { name, preparation: options } = this.#target;
+    const parts = { ...this.#parts, shelf: new SpooledShelf(this.#spool), removals: new Removals(KEPT_REMOVALS) };
+    const { received, kept, removals, rows } = await prepareRows(this.#candidates.sorted(), options, parts, {
+      signal: this.#options.signal,
+    });
+    const { first: removed, reasons } = removals;
+    if (kept === 0) {
+      const names = Object.keys(reasons);
+      const message = `The dataset ${JSON.stringify(name)} would be empty: all ${received} samples were removed (${names.join(", ")}).`;
+      throw new ValidationError("dataset_empty", message, { details: { name, received, reasons: names } });
+    }
+    for await (const { item, tokens } of rows()) this.#count(item, tokens);
+    async function* items(): AsyncGenerator<DatasetItem> {
+      for await (const { item } of rows()) yield item;
+    }
+    return { items: items(), preparation: { options: options as Record<string, unknown>, report: { received, kept, removed }, reasons } };
   }
 
   async #keep(item: DatasetItem): Promise<Problem | null> {
     const field = findUnstorable(item);
     if (field !== null) return unstorable(field);
     const text = `${item.sample.prompt}\n${item.sample.response}`;
-    this.#statistics.add(item, (await this.#parts.tokenizer?.count([text]))?.[0] ?? estimateTokens(text));
-    this.#hash.add(item);
-    this.#qualitySum += item.sample.qualityScore;
-    this.#spooled += 1;
-    if (this.#sampleIds.length < KEPT_SAMPLE_IDS) this.#sampleIds.push(item.sample.id);
+    this.#count(item, (await this.#parts.tokenizer?.count([text]))?.[0] ?? estimateTokens(text));
     await this.#spool.add(item);
     return null;
   }
 
+  #count(item: DatasetItem, tokens: number): void {
+    this.#statistics.add(item, tokens);
+    this.#hash.add(item);
+    this.#qualitySum += item.sample.qualityScore;
+    this.#rows += 1;
+    if (this.#sampleIds.length < KEPT_SAMPLE_IDS) this.#sampleIds.push(item.sample.id);
+  }
+
   async #candidateOf(reading: Exclude<Reading, { problem: Problem }>): Promise<Candidate | Problem> {
     const domain = this.#target.preparation.domain;
-    const index = this.#candidates.length;
+    const index = this.#candidateCount;
     if ("feedback" in reading) return this.#fromFeedback(reading.feedback, domain);
     const [candidate] = toCandidates(["item" in reading ? reading.item.sample : reading.sample], domain);
     return candidate && !isUnusable(candidate) ? candidate : { code: "row_invalid", message: `sample ${index} cannot be used` };

@@ -30,7 +30,7 @@ export interface ImportDatasetOptions extends CallOptions {
   /** Of samples that name none. Default `general`. */
   domain?: string;
   /**
-   * How samples without a split are prepared; all of them are then in memory, at most 200,000. `false` takes them as they stand, in bounded memory: scored, but
+   * How samples without a split are prepared, at most 2,000,000: on disk, with some 300 bytes of memory a sample. `false` takes any number as they stand: scored, but
    * neither filtered, deduplicated nor split, thumbs as `preference` and the rest as `train`. Rows that come with their split (an export) are taken as they
    * stand unless options are given. Default: the defaults of `prepareTrainingData`.
    */

@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +6,8 @@ import { StorageError } from "../../errors.js";
 import { splitLines } from "../../support/line-splitter.js";
 
 const BUFFER_BYTES = 256 * 1024;
+/** Small, because a merge reads many places at once. */
+const READ_BYTES = 64 * 1024;
 
 /**
  * Keeps what does not fit into memory in a file of the system's temporary folder. The file has no name once it is open, where the system allows that, so that
@@ -17,6 +18,7 @@ export class Spool {
   readonly #path: string;
   #gathered: Buffer[] = [];
   #bytes = 0;
+  #written = 0;
 
   private constructor(file: FileHandle, path: string) {
     this.file = file;
@@ -29,6 +31,11 @@ export class Spool {
     const file = await open(path, "wx+", 0o600);
     if (process.platform !== "win32") await rm(path);
     return new Spool(file, path);
+  }
+
+  /** Bytes so far. */
+  get size(): number {
+    return this.#written + this.#bytes;
   }
 
   /** Appends bytes. @throws StorageError `disk_full` */
@@ -49,6 +56,7 @@ export class Spool {
     [this.#gathered, this.#bytes] = [[], 0];
     try {
       await this.file.writeFile(block);
+      this.#written += block.length;
     } catch (error) {
       const errno = (error as NodeJS.ErrnoException).code;
       if (errno !== "ENOSPC" && errno !== "EDQUOT") throw error;
@@ -57,13 +65,28 @@ export class Spool {
     }
   }
 
-  /** The values in their order. */
-  async *values<T>(): AsyncGenerator<T> {
+  /** The values in their order; where given, those between two places. */
+  async *values<T>(start = 0, end = Number.POSITIVE_INFINITY): AsyncGenerator<T> {
     await this.flush();
-    const bytes = createReadStream(this.#path, { fd: this.file, start: 0, autoClose: false, highWaterMark: BUFFER_BYTES });
-    for await (const line of splitLines(bytes, Number.POSITIVE_INFINITY)) {
-      if ("code" in line) throw new StorageError("store_unavailable", `The temporary file of the import is damaged (${line.code}).`);
+    for await (const line of splitLines(this.#read(start, Math.min(end, this.#written)), Number.POSITIVE_INFINITY)) {
+      if ("code" in line) throw damaged(line.code);
       yield JSON.parse(line.text) as T;
+    }
+  }
+
+  /** The one value that stands between two places. */
+  async value<T>(start: number, end: number): Promise<T> {
+    for await (const value of this.values<T>(start, end)) return value;
+    throw damaged("a value is missing");
+  }
+
+  async *#read(start: number, end: number): AsyncGenerator<Uint8Array> {
+    for (let position = start; position < end; ) {
+      const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, end - position));
+      const { bytesRead } = await this.file.read(buffer, 0, buffer.length, position);
+      if (bytesRead === 0) throw damaged("it ends too early");
+      yield buffer.subarray(0, bytesRead);
+      position += bytesRead;
     }
   }
 
@@ -72,4 +95,8 @@ export class Spool {
     await this.file.close();
     await rm(this.#path, { force: true });
   }
+}
+
+function damaged(how: string): StorageError {
+  return new StorageError("store_unavailable", `The temporary file of the import is damaged (${how}).`);
 }

@@ -22,6 +22,7 @@ import { filterCondition } from "./search-filters.js";
 import { toResult } from "./search-result.js";
 import { readSearchState, type SearchState } from "./search-state.js";
 import { type FoundChunk, type StatementInput, searchStatement } from "./search-statement.js";
+import { forgetTunedSettings, readTunedSettings, saveTunedSettings, type TunedScope } from "./tuned-settings.js";
 import { chooseSettings, type JudgedCandidates, toCandidates } from "./tuning.js";
 import type { VectorLeg } from "./vector-leg.js";
 
@@ -39,7 +40,10 @@ const TUNED_DEPTH = 100;
 export interface TuneOptions extends CallOptions {
   /** As in a search; default: none. */
   filters?: SearchQuery["filters"];
-  /** Makes the result the defaults of this manager's searches. Default false. */
+  /**
+   * Keeps the result in the store as the default of searches with the same `tenant` and `domain` in their filters (without them: of all searches that nothing narrower
+   * was kept for), in this and every other process. `resetSearch` takes it back. Default false.
+   */
   apply?: boolean;
 }
 
@@ -51,7 +55,7 @@ export class HybridSearch {
   readonly #embedder: Embedder | undefined;
   readonly #extractor: EntityExtractor | undefined;
   readonly #exactLimit: number;
-  #settings: SearchSettings;
+  readonly #settings: SearchSettings;
 
   constructor(parts: { store: Store; embedder?: Embedder; extractor?: EntityExtractor; settings?: SearchSettings; exactLimit?: number }) {
     this.#store = parts.store;
@@ -66,7 +70,7 @@ export class HybridSearch {
     return (await this.#rows(query, options)).rows.map(toResult);
   }
 
-  /** Chooses settings by judged queries, see `chooseSettings`; `apply` makes them this search's defaults. */
+  /** Chooses settings by judged queries, see `chooseSettings`; `apply` keeps them as the defaults of such searches. */
   async tune(judged: readonly JudgedQuery[], { filters, apply, signal }: TuneOptions = {}): Promise<SearchTuning> {
     const parsed = z.array(JudgedQuery).safeParse(judged);
     if (!parsed.success) throw invalid("judged queries are", parsed.error);
@@ -79,8 +83,23 @@ export class HybridSearch {
       queries.push(toCandidates(one, found));
     }
     const tuning = chooseSettings(queries, [...legs].sort());
-    if (apply) this.#settings = tuning.settings;
+    if (apply) await saveTunedSettings(this.#store.db, { tenant: filters?.tenant, domain: filters?.domain }, tuning.settings);
     return tuning;
+  }
+
+  /** Takes back what `apply` kept for exactly this tenant and domain; false where nothing was. */
+  async reset(scope: TunedScope, { signal }: CallOptions = {}): Promise<boolean> {
+    if (signal?.aborted) throw new AbortedError();
+    return forgetTunedSettings(this.#store.db, scope);
+  }
+
+  /** What a query leaves open: as tuned, else as this search was made. A tuned leg that this process has nothing for is left out. */
+  async #defaultsOf({ tenant, domain }: TunedScope): Promise<SearchSettings> {
+    const tuned = await readTunedSettings(this.#store.db, { tenant, domain });
+    if (tuned === null) return this.#settings;
+    const has: Record<SearchType, boolean> = { vector: this.#embedder !== undefined, graph: this.#extractor !== undefined, keyword: true };
+    const searchTypes = tuned.searchTypes.filter((type) => has[type]);
+    return searchTypes.length > 0 ? { ...tuned, searchTypes } : this.#settings;
   }
 
   /** `isWhole`: every candidate of every leg that there is, whatever the defaults say. */
@@ -90,7 +109,8 @@ export class HybridSearch {
     { isWhole = false } = {},
   ): Promise<{ rows: FoundChunk[]; searchTypes: Set<SearchType>; active: Set<SearchType> }> {
     if (signal?.aborted) throw new AbortedError();
-    const parsed = parse(isWhole ? query : { ...this.#settings, ...withoutUndefined(query) });
+    const own = parse(query);
+    const parsed = isWhole ? own : parse({ ...(await this.#defaultsOf(own.filters)), ...withoutUndefined(query) });
     const { queryText, topK, weights, filters } = parsed;
     const embedded = await this.#embed(parsed, signal);
     const state = await readSearchState(this.#store.db, embedded);

@@ -40,6 +40,8 @@ export interface CorpusChunkTable {
   embedder_id: number | null;
   /** Unit length; null where the text had no direction, or no embedder was given. */
   embedding: number[] | null;
+  /** Name of what found the entities and relations that it speaks of; null where nobody looked. */
+  extractor: string | null;
 }
 
 /** A thing that texts speak of, whatever their domain. */
@@ -69,6 +71,14 @@ export interface CorpusRelationTable {
   chunk_id: string;
 }
 
+/** How searches of a tenant in a domain fuse their legs, as tuning found it; empty: of everybody, in every domain. */
+export interface CorpusSearchSettingsTable {
+  tenant: string;
+  domain: string;
+  settings: ColumnType<unknown, string, string>;
+  tuned_at: Date;
+}
+
 /** Tables of the corpus room; all live in the schema `clara`. */
 export interface CorpusTables {
   corpus_embedder: CorpusEmbedderTable;
@@ -77,6 +87,7 @@ export interface CorpusTables {
   corpus_entity: CorpusEntityTable;
   corpus_mention: CorpusMentionTable;
   corpus_relation: CorpusRelationTable;
+  corpus_search_settings: CorpusSearchSettingsTable;
 }
 
 /** In order; never edit one that was published, add the next. */
@@ -116,6 +127,7 @@ export const corpusMigrations: Record<string, Migration> = {
           metadata jsonb not null,
           embedder_id integer references clara.corpus_embedder (id),
           embedding real[],
+          extractor text,
           search tsvector generated always as (
             setweight(to_tsvector(language, coalesce(title, '')), 'A') || setweight(to_tsvector(language, content), 'D')
           ) stored
@@ -126,6 +138,14 @@ export const corpusMigrations: Record<string, Migration> = {
       await sql`create index corpus_chunk_domain on clara.corpus_chunk (domain)`.execute(db);
       await sql`create index corpus_chunk_tenant on clara.corpus_chunk (tenant) where tenant is not null`.execute(db);
       await createGraph(db);
+      await sql`
+        create table clara.corpus_search_settings (
+          tenant text not null,
+          domain text not null,
+          settings jsonb not null,
+          tuned_at timestamptz not null,
+          primary key (tenant, domain)
+        )`.execute(db);
     },
   },
 };
