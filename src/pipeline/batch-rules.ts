@@ -32,30 +32,19 @@ export function allowBatch(bySubject: WaitingBySubject, rules: Rules, capacity: 
   const free = rules.anonymous === "distinct" ? anonymous : 0;
   // fewer people than the share allows for could never fill a batch: then each may give an equal part
   const share = Math.max(rules.maxSubjectShare, 1 / Math.max(1, distinct));
-  const { cap, size } = fittingShares(capped, { share, capacity, free });
-  return { waiting, distinctSubjects: distinct, isTrusted: distinct >= rules.minDistinctSubjects, perSubject: cap, eligible: size };
-}
-
-/**
- * The largest batch in which no part gives more than a share, and the most that one part then gives. `least` may always be given;
- * `free` samples belong to no part.
- */
-export function fittingShares(
-  counts: readonly number[],
-  { share, capacity, free = 0, least = 1 }: { share: number; capacity: number; free?: number; least?: number },
-): { cap: number; size: number } {
-  const sizeAt = (cap: number) =>
-    Math.min(
-      capacity,
-      counts.reduce((sum, count) => sum + Math.min(count, cap), free),
-    );
-  let size = sizeAt(Number.POSITIVE_INFINITY);
+  let size = Math.min(waiting, capacity);
+  let perSubject = Math.max(1, Math.floor(share * size));
   for (;;) {
-    const cap = Math.max(least, Math.floor(share * size));
-    const fitting = sizeAt(cap);
-    if (fitting >= size) return { cap, size };
+    const cap = perSubject;
+    const fitting = Math.min(
+      capacity,
+      capped.reduce((sum, count) => sum + Math.min(count, cap), free),
+    );
+    if (fitting >= size) break;
     size = fitting;
+    perSubject = Math.max(1, Math.floor(share * size));
   }
+  return { waiting, distinctSubjects: distinct, isTrusted: distinct >= rules.minDistinctSubjects, perSubject, eligible: size };
 }
 
 /** Chooses a batch, oldest first, within the allowance. */

@@ -12,6 +12,11 @@ export interface PipelineEvents {
   "feedback.rejected": (event: { receipt: FeedbackReceipt; domain: string }) => void;
   /** Accepted feedback went to review before it was learnt, because too much of what waits says nearly the same (`firewall.maxClusterShare`). */
   "feedback.held": (event: { domain: string; ids: string[]; finding: FirewallFinding }) => void;
+  /**
+   * Enough samples of a domain wait, but no cycle may start: `reason` says what is missing and which option decides it. Told once, and again
+   * when another rule is in the way.
+   */
+  "cycle.held": (event: { domain: string; reason: string }) => void;
   /** A cycle was started, finished a stage, waits, or ended. */
   "cycle.updated": (event: { cycle: LearningCycle }) => void;
   /** An adapter passed the gate, and its canary where there was one, and serves its domain; `cycleId` is null where a person trained it. */

@@ -93,6 +93,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
             pipeline: name,
             embedder: parts.embedder,
             options: firewall,
+            rules: this.#options.triggers,
             capacity: bufferCapacity,
             events: this.#events,
           });

@@ -40,10 +40,11 @@ export function startObstacle(state: BatchAllowance, rules: TriggerOptions): str
     return `${state.waiting} samples wait, ${rules.minSamples} are needed`;
   }
   if (!state.isTrusted) {
-    return `${state.waiting} samples wait, but from ${state.distinctSubjects} distinct people; ${rules.minDistinctSubjects} are needed before a batch is trusted (option triggers.minDistinctSubjects)`;
+    const way = "set triggers.minDistinctSubjects, or give no subjectId at all where you have no users yet";
+    return `${state.waiting} samples wait, but from ${state.distinctSubjects} distinct people; ${rules.minDistinctSubjects} are needed before a batch is trusted (${way})`;
   }
   if (state.eligible < rules.minSamples) {
-    return `${state.waiting} samples wait, but only ${state.eligible} fit in a batch in which one person gives at most ${Math.round(100 * rules.maxSubjectShare)} %; ${rules.minSamples} are needed`;
+    return `${state.waiting} samples wait, but only ${state.eligible} fit in a batch in which one person gives at most ${state.perSubject} of them; ${rules.minSamples} are needed (set triggers.maxSubjectShare, or wait for more people)`;
   }
   return null;
 }

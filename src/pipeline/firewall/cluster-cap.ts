@@ -3,9 +3,10 @@ import { notifyOthers } from "../../store/notifications.js";
 import type { Store } from "../../store/store.js";
 import type { CallOptions, Embedder } from "../../types/common.js";
 import type { FirewallFinding } from "../../types/feedback.js";
-import { fittingShares } from "../batch-rules.js";
+import { allowBatch } from "../batch-rules.js";
 import type { PipelineEmitter } from "../events.js";
 import { type HoldRecord, holdFeedback } from "../held-feedback.js";
+import type { TriggerOptions } from "../pipeline-options.js";
 import type { FirewallOptions } from "./firewall-options.js";
 import { clusterByMeaning } from "./meaning-clusters.js";
 
@@ -18,6 +19,8 @@ export interface ClusterCapParts {
   pipeline: string;
   embedder: Embedder;
   options: Pick<FirewallOptions, "maxAlike" | "maxClusterShare" | "clusterSimilarity">;
+  /** Those about people, which say how large a batch becomes. */
+  rules: TriggerOptions;
   /** Samples that a batch may hold. */
   capacity: number;
   events: PipelineEmitter;
@@ -47,7 +50,7 @@ export class ClusterCap {
 
   /** Looks at what waits in a domain. */
   async apply(domain: string, { signal }: CallOptions = {}): Promise<void> {
-    const { options, capacity, pipeline } = this.#parts;
+    const { options, pipeline } = this.#parts;
     const waiting = await this.#read(domain);
     if (waiting.length <= options.maxAlike) return;
     const clusterOf = await clusterByMeaning(
@@ -55,17 +58,29 @@ export class ClusterCap {
       waiting.map((sample) => sample.sketch_key ?? ""),
       options.clusterSimilarity,
     );
-    const members = Map.groupBy(waiting, (_, index) => clusterOf[index]!);
-    const sizes = [...members.values()].map((cluster) => cluster.length);
-    const { cap } = fittingShares(sizes, { share: options.maxClusterShare, least: options.maxAlike, capacity });
-    for (const cluster of members.values()) {
+    const clusters = [...Map.groupBy(waiting, (_, index) => clusterOf[index]!).values()].map(settledFirst);
+    const cap = this.#capOf(clusters);
+    for (const cluster of clusters) {
       if (cluster.length <= cap) continue;
       const people = new Set(cluster.map((sample) => sample.subject_id)).size;
       const reason = `${cluster.length} that wait say nearly the same in other words, from ${people} people; ${cap} of them may be in a batch`;
       const finding: FirewallFinding = { code: "cluster", action: "review", reason };
-      const isSettled = (sample: WaitingSample) => sample.attempts > 0 || sample.decided_at !== null;
-      const kept = [...cluster.filter(isSettled), ...cluster.filter((sample) => !isSettled(sample))];
-      await this.#hold(domain, { pipeline, ids: kept.slice(cap).map((sample) => sample.id), finding });
+      await this.#hold(domain, { pipeline, ids: cluster.slice(cap).map((sample) => sample.id), finding });
+    }
+  }
+
+  /** The less of a cluster is in it, the smaller the batch, and so the cap: lowered until both agree. */
+  #capOf(clusters: readonly WaitingSample[][]): number {
+    const { options, rules, capacity } = this.#parts;
+    for (let cap = Number.POSITIVE_INFINITY; ; ) {
+      const bySubject = new Map<string, number>();
+      for (const { subject_id } of clusters.flatMap((cluster) => cluster.slice(0, cap))) {
+        bySubject.set(subject_id ?? "", (bySubject.get(subject_id ?? "") ?? 0) + 1);
+      }
+      const { eligible } = allowBatch(bySubject, rules, capacity);
+      const next = Math.max(options.maxAlike, Math.floor(options.maxClusterShare * eligible));
+      if (next >= cap) return cap;
+      cap = next;
     }
   }
 
@@ -105,4 +120,10 @@ export class ClusterCap {
     store.notifications.announce("memory", null);
     events.emit("feedback.held", { domain, ids, finding: record.finding });
   }
+}
+
+/** What a person approved, or a cycle has tried, is not held any more: it takes the cluster's places first. */
+function settledFirst(cluster: readonly WaitingSample[]): WaitingSample[] {
+  const isSettled = ({ attempts, decided_at }: WaitingSample) => attempts > 0 || decided_at !== null;
+  return [...cluster.filter(isSettled), ...cluster.filter((sample) => !isSettled(sample))];
 }
