@@ -44,7 +44,10 @@ export interface ClaraOptions {
   serving?: { engine: EngineKind; endpoints: (string | EndpointProvider)[]; baseModel?: string; token?: string } & Partial<
     Pick<ServingClientOptions, "fetch" | "timeouts" | "retries" | "maxConcurrency">
   >;
-  /** Vectors for search and routing. Default: a lexical embedder that needs no model. */
+  /**
+   * Vectors for search and routing, and for feedback that says the same in other words. Default: a lexical embedder that needs no model
+   * and knows no synonyms, so that reworded feedback is not looked for.
+   */
   embedder?: Embedder;
   /** How search finds entities, and how it fuses; see `DatasetManagerOptions`. */
   datasets?: Pick<DatasetManagerOptions, "entityExtractor" | "search">;
@@ -179,6 +182,7 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
       router,
       serving,
       generations,
+      embedder: options.embedder,
       options: { logger, ...options.pipeline, firewall: { receiptSecret: options.receiptSecret, ...options.pipeline?.firewall } },
     });
     closers.unshift(() => pipeline.close());

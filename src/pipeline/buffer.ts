@@ -1,4 +1,4 @@
-import { sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 import type { Executor, Store } from "../store/store.js";
 import type { CallOptions } from "../types/common.js";
 import type { DomainFacts } from "./triggers.js";
@@ -23,6 +23,12 @@ export interface BufferStats {
 
 function noStats(capacity: number, asOf: string | null): BufferStats {
   return { capacity, waiting: 0, waitingByDomain: {}, claimed: 0, used: 0, preference: 0, quarantined: 0, asOf };
+}
+
+/** Imitable samples that wait, by domain; domains without any are absent. */
+export function countWaiting(pipeline: string, domains: readonly string[]): RawBuilder<{ domain: string; count: string }> {
+  return sql`select domain, count(*) from clara.samples
+    where pipeline = ${pipeline} and state = 'waiting' and objective = 'imitate' and domain = any(${[...domains]}::text[]) group by domain`;
 }
 
 /** The samples that wait to be learnt, in the database; at most `capacity` imitable ones per domain. */
@@ -100,23 +106,12 @@ export class FeedbackBuffer {
   }
 
   /**
-   * Free places by domain, as the transaction sees them.
+   * Free places of a domain, as the transaction sees them.
    * @internal
    */
-  async freePlaces(executor: Executor, domains: readonly string[]): Promise<Map<string, number>> {
-    const free = new Map(domains.map((domain) => [domain, this.#capacity]));
-    if (domains.length === 0) return free;
-    const rows = await executor
-      .selectFrom("samples")
-      .select(["domain", (eb) => eb.fn.countAll<string>().as("count")])
-      .where("pipeline", "=", this.#pipeline)
-      .where("state", "=", "waiting")
-      .where("objective", "=", "imitate")
-      .where("domain", "in", domains)
-      .groupBy("domain")
-      .execute();
-    for (const row of rows) free.set(row.domain, Math.max(0, this.#capacity - Number(row.count)));
-    return free;
+  async freePlaces(executor: Executor, domain: string): Promise<number> {
+    const { rows } = await countWaiting(this.#pipeline, [domain]).execute(executor);
+    return Math.max(0, this.#capacity - Number(rows[0]?.count ?? 0));
   }
 
   /**

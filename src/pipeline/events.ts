@@ -2,7 +2,7 @@ import EventEmitter from "eventemitter3";
 import type { Canary } from "../types/canary.js";
 import type { Logger } from "../types/common.js";
 import type { GateReason, LearningCycle } from "../types/cycle.js";
-import type { FeedbackReceipt } from "../types/feedback.js";
+import type { FeedbackReceipt, FirewallFinding } from "../types/feedback.js";
 
 /** The pipeline's events and their payloads. */
 export interface PipelineEvents {
@@ -10,6 +10,13 @@ export interface PipelineEvents {
   "feedback.accepted": (event: { receipt: FeedbackReceipt; domain: string }) => void;
   /** A feedback was stored but will not be learnt from: rejected, a duplicate, or waiting for review (`receipt.status`). */
   "feedback.rejected": (event: { receipt: FeedbackReceipt; domain: string }) => void;
+  /** Accepted feedback went to review before it was learnt, because too much of what waits says nearly the same (`firewall.maxClusterShare`). */
+  "feedback.held": (event: { domain: string; ids: string[]; finding: FirewallFinding }) => void;
+  /**
+   * Enough samples of a domain wait, but no cycle may start: `reason` says what is missing and which option decides it. Told once, and again
+   * when another rule is in the way.
+   */
+  "cycle.held": (event: { domain: string; reason: string }) => void;
   /** A cycle was started, finished a stage, waits, or ended. */
   "cycle.updated": (event: { cycle: LearningCycle }) => void;
   /** An adapter passed the gate, and its canary where there was one, and serves its domain; `cycleId` is null where a person trained it. */

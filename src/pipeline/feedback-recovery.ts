@@ -2,6 +2,7 @@ import { sql } from "kysely";
 import type { Store } from "../store/store.js";
 import { eraseTexts, subjectHash } from "./erasure-rules.js";
 import { type IntakeRecord, insertRows, type SampleRow } from "./feedback-rows.js";
+import { type HoldRecord, holdFeedback } from "./held-feedback.js";
 import { insertRecords, lockIntake } from "./intake-writer.js";
 
 /** A decision of a reviewer, as the journal keeps it. */
@@ -24,8 +25,8 @@ export interface ErasureRecord {
 const GROUP = 200;
 
 /**
- * Puts back what the journal holds and the database lost (an embedded database after a power loss): feedback, then reviewers'
- * decisions, then erasures. Every step is idempotent by id. Gives the number of entries that were read.
+ * Puts back what the journal holds and the database lost (an embedded database after a power loss): feedback, then what was held back of
+ * it, then reviewers' decisions, then erasures. Every step is idempotent by id. Gives the number of entries that were read.
  */
 export async function recoverFromJournal(store: Store, pipeline: string): Promise<number> {
   const { journal } = store;
@@ -43,6 +44,7 @@ export async function recoverFromJournal(store: Store, pipeline: string): Promis
     if (group.length >= GROUP) await flush();
   });
   await flush();
+  entries += await journal.replay("feedback-hold", (entry) => restoreHold(store, pipeline, entry.payload as HoldRecord));
   entries += await journal.replay("feedback-review", (entry) => restoreReview(store, pipeline, entry.payload as ReviewRecord));
   entries += await journal.replay("erasure", (entry) => restoreErasure(store, pipeline, entry.payload as ErasureRecord));
   return entries;
@@ -68,6 +70,11 @@ async function restoreFeedback(store: Store, pipeline: string, records: readonly
       ...lost.filter((record) => restored.has(record.feedback.id)),
     ]);
   });
+}
+
+async function restoreHold(store: Store, pipeline: string, hold: HoldRecord): Promise<void> {
+  if (hold.pipeline !== pipeline) return;
+  await store.db.transaction().execute((transaction) => holdFeedback(transaction, hold));
 }
 
 async function restoreReview(store: Store, pipeline: string, review: ReviewRecord): Promise<void> {

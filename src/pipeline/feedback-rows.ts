@@ -72,15 +72,30 @@ export function sampleRowOf(
   };
 }
 
-const JSONB_COLUMNS: ReadonlySet<string> = new Set<keyof FeedbackTable>(["findings", "sketch", "quality", "metadata"]);
+/** Columns that are not `text`; what a row holds as JSON text becomes `jsonb` on its way in. */
+const COLUMN_TYPES: Readonly<Partial<Record<keyof FeedbackTable | keyof SampleTable, string>>> = {
+  findings: "jsonb",
+  sketch: "jsonb",
+  quality: "jsonb",
+  metadata: "jsonb",
+  rating: "double precision",
+  importance: "integer",
+  quality_score: "double precision",
+  attempts: "integer",
+  created_at: "timestamptz",
+  decided_at: "timestamptz",
+  erased_at: "timestamptz",
+  state_changed_at: "timestamptz",
+  recalled_at: "timestamptz",
+};
 
 /** `insert into … select …` of rows, without a conflict clause. */
 export function insertRows(table: "feedback" | "samples", rows: readonly (FeedbackRow | SampleRow)[]): RawBuilder<unknown> {
-  const columns = [...new Set(rows.flatMap(Object.keys))];
-  // a row holds JSON as text, which arrives as a string of JSON
-  const values = columns.map((name) => (JSONB_COLUMNS.has(name) ? sql`(${sql.ref(name)} #>> '{}')::jsonb` : sql.ref(name)));
-  const to = sql.table(`clara.${table}`);
+  const columns = [...new Set(rows.flatMap(Object.keys))] as (keyof typeof COLUMN_TYPES)[];
+  const typeOf = (name: keyof typeof COLUMN_TYPES) => COLUMN_TYPES[name] ?? "text";
+  const values = columns.map((name) => (typeOf(name) === "jsonb" ? `${name}::jsonb` : name));
+  const received = columns.map((name) => `${name} ${typeOf(name).replace("jsonb", "text")}`);
   // one document for all rows: thousands of parameters take the client and the planner longer than the insert itself
-  return sql`insert into ${to} (${sql.join(columns.map((name) => sql.ref(name)))})
-    select ${sql.join(values)} from json_populate_recordset(null::${to}, ${JSON.stringify(rows)}::json)`;
+  return sql`insert into ${sql.table(`clara.${table}`)} (${sql.raw(columns.join(", "))}) select ${sql.raw(values.join(", "))}
+    from json_to_recordset(${JSON.stringify(rows)}::json) as received (${sql.raw(received.join(", "))})`;
 }

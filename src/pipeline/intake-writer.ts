@@ -8,6 +8,7 @@ import type { FeedbackBuffer } from "./buffer.js";
 import { addCanaryOutcomes, type CanaryOutcome } from "./canary/canary-outcomes.js";
 import { type IntakeRecord, insertRows } from "./feedback-rows.js";
 import { type IntakeLimitParts, IntakeLimits } from "./firewall/intake-limits.js";
+import { type IntakeFacts, readIntakeFacts } from "./intake-facts.js";
 import { storableJson } from "./storable-text.js";
 
 /** What became of a record. */
@@ -143,45 +144,15 @@ export class IntakeWriter {
   #commit(records: readonly IntakeRecord[]): Promise<Decision[]> {
     return this.#store.db.transaction().execute(async (transaction) => {
       await lockIntake(transaction, this.#pipeline);
-      const known = await this.#findKnown(transaction, records);
-      const free = await this.#buffer.freePlaces(transaction, [
-        ...new Set(records.filter(takesPlace).map((record) => record.feedback.domain)),
-      ]);
-      const limits = await IntakeLimits.read(transaction, records, this.#limits);
-      const decisions = records.map((record) => decide(record, known, limits, free, this.#buffer.capacity));
+      const facts = await readIntakeFacts(transaction, records, this.#limits);
+      const limits = new IntakeLimits(this.#limits, facts);
+      const decisions = records.map((record) => decide(record, facts, limits, this.#buffer.capacity));
       const stored = decisions.flatMap((decision) => ("stored" in decision && decision.stored !== null ? [decision.stored] : []));
       await insertRecords(transaction, stored);
       await addCanaryOutcomes(transaction, stored.flatMap(outcomeOf));
       if (stored.some(isCorrection)) await notifyOthers(transaction, "memory", "changed");
       return decisions;
     });
-  }
-
-  async #findKnown(transaction: Executor, records: readonly IntakeRecord[]): Promise<KnownFeedback> {
-    const keys = records.flatMap((record) => record.feedback.idempotency_key ?? []);
-    const hashes = records.flatMap((record) => record.feedback.content_hash ?? []);
-    const byKey = new Map<string, { id: string; status: string }>();
-    const byContent = new Map<string, string>();
-    if (keys.length > 0) {
-      const rows = await transaction
-        .selectFrom("feedback")
-        .select(["id", "status", "idempotency_key"])
-        .where("pipeline", "=", this.#pipeline)
-        .where("idempotency_key", "in", keys)
-        .execute();
-      for (const row of rows) byKey.set(row.idempotency_key as string, row);
-    }
-    if (hashes.length > 0) {
-      const rows = await transaction
-        .selectFrom("feedback")
-        .select(["id", "content_hash"])
-        .where("pipeline", "=", this.#pipeline)
-        .where("content_hash", "in", hashes)
-        .where("status", "in", ["accepted", "review"])
-        .execute();
-      for (const row of rows) byContent.set(row.content_hash as string, row.id);
-    }
-    return { byKey, byContent };
   }
 
   async #journal(decisions: readonly Decision[]): Promise<void> {
@@ -199,11 +170,6 @@ export class IntakeWriter {
   }
 }
 
-interface KnownFeedback {
-  byKey: Map<string, { id: string; status: string }>;
-  byContent: Map<string, string>;
-}
-
 /** Two people may say the same of an answer; what was refused, or waits for a person, says nothing. */
 function outcomeOf({ feedback, outcome }: IntakeRecord): CanaryOutcome[] {
   return outcome !== undefined && ["accepted", "duplicate"].includes(feedback.status) ? [outcome] : [];
@@ -217,8 +183,8 @@ function takesPlace(record: IntakeRecord): boolean {
   return record.sample?.objective === "imitate";
 }
 
-/** Decides one record and notes it in `known` and `free` for those after it. */
-function decide(record: IntakeRecord, known: KnownFeedback, limits: IntakeLimits, free: Map<string, number>, capacity: number): Decision {
+/** Decides one record and notes it in `known` for those after it. */
+function decide(record: IntakeRecord, known: IntakeFacts, limits: IntakeLimits, capacity: number): Decision {
   const { feedback } = record;
   const key = feedback.idempotency_key ?? null;
   const sameKey = key === null ? undefined : known.byKey.get(key);
@@ -241,9 +207,9 @@ function decide(record: IntakeRecord, known: KnownFeedback, limits: IntakeLimits
   }
   const cluster = limits.cluster(record);
   if (cluster === null && takesPlace(record)) {
-    const places = free.get(feedback.domain) ?? 0;
-    if (places < 1) return { error: bufferFull(feedback.domain, capacity) };
-    free.set(feedback.domain, places - 1);
+    const waiting = known.waiting.get(feedback.domain) ?? 0;
+    if (waiting >= capacity) return { error: bufferFull(feedback.domain, capacity) };
+    known.waiting.set(feedback.domain, waiting + 1);
   }
   if (hash !== null) known.byContent.set(hash, feedback.id);
   if (key !== null) known.byKey.set(key, { id: feedback.id, status: feedback.status });
@@ -264,9 +230,10 @@ function reviewed(record: IntakeRecord, finding: FirewallFinding): Decision {
 export async function insertRecords(transaction: Executor, records: readonly IntakeRecord[]): Promise<void> {
   if (records.length === 0) return;
   const feedback = records.map((record) => record.feedback);
-  await sql`${insertRows("feedback", feedback)} on conflict (id) do nothing`.execute(transaction);
   const samples = records.flatMap((record) => record.sample ?? []);
-  if (samples.length > 0) await sql`${insertRows("samples", samples)} on conflict (id) do nothing`.execute(transaction);
+  const insertion = sql`${insertRows("feedback", feedback)} on conflict (id) do nothing`;
+  if (samples.length === 0) await insertion.execute(transaction);
+  else await sql`with stored as (${insertion}) ${insertRows("samples", samples)} on conflict (id) do nothing`.execute(transaction);
   for (const { feedback } of records) {
     if (feedback.replaces != null && feedback.status === "accepted") await retireReplaced(transaction, feedback.replaces, feedback.id);
   }

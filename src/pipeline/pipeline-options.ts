@@ -17,14 +17,17 @@ export interface TriggerOptions {
   timeSeconds: number;
   /** Imitable samples below which no cycle starts, also by hand. Default 10. */
   minSamples: number;
-  /** Distinct people a batch must come from before it is trusted. Default 3. */
+  /** Distinct people a batch must come from before it is trusted. Default 5; 1 where you try it alone and name yourself. */
   minDistinctSubjects: number;
   /**
    * Samples without `subjectId`: `one` counts them as one person; `exempt` (default) does too, but lifts the rule about people where
    * nobody in the batch is named, because the host then has no identities; `distinct` counts each as a person of its own.
    */
   anonymous: "exempt" | "one" | "distinct";
-  /** Largest share (0..1) of a batch that one person may give; the rest waits. Default .5; with many users .1 is wise. */
+  /**
+   * Largest share (0..1) of a batch that one person may give; the rest waits. Default .25; with hundreds of users .1 is wise. Where fewer
+   * people gave anything than the share needs, each may give an equal part.
+   */
   maxSubjectShare: number;
   /** Milliseconds between the end of a domain's cycle and the next automatic one; doubles with each failure in a row. Default 10,000. */
   cooldownMs: number;
@@ -119,9 +122,9 @@ export const TRIGGER_DEFAULTS: Readonly<TriggerOptions> = Object.freeze({
   size: 50,
   timeSeconds: 300,
   minSamples: 10,
-  minDistinctSubjects: 3,
+  minDistinctSubjects: 5,
   anonymous: "exempt",
-  maxSubjectShare: 0.5,
+  maxSubjectShare: 0.25,
   cooldownMs: 10_000,
   dailyTrainingSeconds: 8 * 3_600,
   debounceMs: 500,

@@ -1,4 +1,5 @@
 import type { Store } from "../store/store.js";
+import type { Embedder } from "../types/common.js";
 import type { BufferStats } from "./buffer.js";
 import type { PipelineOptions } from "./pipeline-options.js";
 import type { DatasetsPort, GenerationsPort, RouterPort, ServingPort, TrainingPort } from "./ports.js";
@@ -12,6 +13,8 @@ export interface PipelineParts {
   serving: ServingPort;
   /** Resolves `generationId`s; without it feedback must bring prompt and response. */
   generations?: GenerationsPort;
+  /** Finds what says the same in other words before a batch is chosen; without it only nearly equal words are found. */
+  embedder?: Embedder;
   options?: PipelineOptions;
 }
 

@@ -224,7 +224,7 @@ export class ReviewQueue {
       };
       return { record: await this.#settle(transaction, duplicate), domain: row.domain };
     }
-    if (lesson.objective === "imitate" && ((await this.#buffer.freePlaces(transaction, [row.domain])).get(row.domain) ?? 0) < 1) {
+    if (lesson.objective === "imitate" && (await this.#buffer.freePlaces(transaction, row.domain)) < 1) {
       throw bufferFull(row.domain, this.#buffer.capacity);
     }
     const quality = row.quality as QualityReport;

@@ -4,7 +4,7 @@ import type { CanaryBoard } from "./canary/canary-board.js";
 import type { CycleRunner } from "./cycle-runner.js";
 import type { PipelineEmitter } from "./events.js";
 import type { ResolvedPipelineOptions } from "./pipeline-options.js";
-import { domainState, dueTrigger, mayStartAutomatically } from "./triggers.js";
+import { automaticObstacle, type DomainState, domainState, dueTrigger, mayStartAutomatically } from "./triggers.js";
 
 /** Looks at the triggers, and at canaries first: a while after each accepted feedback, and on one timer that keeps no process alive. */
 export class TriggerWatch {
@@ -13,6 +13,8 @@ export class TriggerWatch {
   readonly #canaries: CanaryBoard;
   readonly #options: ResolvedPipelineOptions;
   readonly #events: PipelineEmitter;
+  /** The rule that was told last, by domain; counts in it change all the time. */
+  readonly #held = new Map<string, string>();
   #timer: NodeJS.Timeout | null = null;
   #debounce: NodeJS.Timeout | null = null;
   #looking: Promise<string[]> | null = null;
@@ -100,6 +102,7 @@ export class TriggerWatch {
     for (const facts of await this.#buffer.domainFacts()) {
       const state = domainState(facts, triggers, bufferCapacity);
       if (this.#holds > 0 && state.waiting < bufferCapacity) continue;
+      this.#tellHeld(state);
       let trigger: "size" | "time" | "custom" | null = dueTrigger(state, triggers, clock());
       if (trigger === null && triggers.custom !== undefined && mayStartAutomatically(state, triggers, clock())) {
         trigger = (await triggers.custom(state)) ? "custom" : null;
@@ -113,5 +116,21 @@ export class TriggerWatch {
       }
     }
     return started;
+  }
+
+  /** Says why nothing happens, where somebody who waits for a cycle would wonder. */
+  #tellHeld(state: DomainState): void {
+    const { domain, waiting, hasOpenCycle } = state;
+    const { triggers, logger } = this.#options;
+    const reason = hasOpenCycle || waiting < triggers.minSamples ? null : automaticObstacle(state, triggers);
+    const rule = reason?.replace(/\d+/g, "");
+    if (rule === this.#held.get(domain)) return;
+    if (reason === null || rule === undefined) {
+      this.#held.delete(domain);
+      return;
+    }
+    this.#held.set(domain, rule);
+    logger?.info({ domain }, `no learning cycle starts: ${reason}`);
+    this.#events.emit("cycle.held", { domain, reason });
   }
 }

@@ -42,12 +42,20 @@ export function startObstacle(state: BatchAllowance, rules: TriggerOptions): str
     return `${state.waiting} samples wait, ${rules.minSamples} are needed`;
   }
   if (!state.isTrusted) {
-    return `${state.waiting} samples wait, but from ${state.distinctSubjects} distinct people; ${rules.minDistinctSubjects} are needed before a batch is trusted (option triggers.minDistinctSubjects)`;
+    const way = "set triggers.minDistinctSubjects, or give no subjectId at all where you have no users yet";
+    return `${state.waiting} samples wait, but from ${state.distinctSubjects} distinct people; ${rules.minDistinctSubjects} are needed before a batch is trusted (${way})`;
   }
   if (state.eligible < rules.minSamples) {
-    return `${state.waiting} samples wait, but only ${state.eligible} fit in a batch in which one person gives at most ${Math.round(100 * rules.maxSubjectShare)} %; ${rules.minSamples} are needed`;
+    return `${state.waiting} samples wait, but only ${state.eligible} fit in a batch in which one person gives at most ${state.perSubject} of them; ${rules.minSamples} are needed (set triggers.maxSubjectShare, or wait for more people)`;
   }
   return null;
+}
+
+/** Why no cycle starts by itself, though one might by hand; null where one can. */
+export function automaticObstacle(state: DomainState, rules: TriggerOptions): string | null {
+  const obstacle = startObstacle(state, rules);
+  if (obstacle !== null || state.trainingSecondsToday < rules.dailyTrainingSeconds) return obstacle;
+  return `${Math.round(state.trainingSecondsToday)} seconds of training within 24 hours are over the limit of ${rules.dailyTrainingSeconds} (set triggers.dailyTrainingSeconds, or start one by hand)`;
 }
 
 /** Which automatic trigger starts a cycle of the domain now; null = none. Seconds are counted in total, and time alone starts nothing. */
@@ -60,9 +68,8 @@ export function dueTrigger(state: DomainState, rules: TriggerOptions, now: numbe
 
 /** Enough data, no open cycle, no canary whose trial its successor would cut short, the cool-down over, the day's training time not used up, and after a cycle that lacked evidence enough that is new. */
 export function mayStartAutomatically(state: DomainState, rules: TriggerOptions, now: number): boolean {
-  if (state.hasOpenCycle || startObstacle(state, rules) !== null) return false;
+  if (state.hasOpenCycle || automaticObstacle(state, rules) !== null) return false;
   if (state.hasCanary && !state.isNearlyFull) return false;
-  if (state.trainingSecondsToday >= rules.dailyTrainingSeconds) return false;
   if (state.lastCycleStatus === "inconclusive" && state.newSinceLastCycle < rules.minSamples) return false;
   const cooldownMs = rules.cooldownMs * 2 ** Math.min(state.consecutiveFailures, 10);
   return state.lastCycleEndedAt === null || now - state.lastCycleEndedAt >= cooldownMs;

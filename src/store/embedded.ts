@@ -132,7 +132,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDa
     };
   } catch (error) {
     await cleanUp();
-    throw error;
+    throw isReadOnly(error) ? readOnlyError(dataDir, error) : error;
   }
 }
 
@@ -204,8 +204,23 @@ function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promis
   });
 }
 
+/** What the operating system says of a disk that was mounted, or turned, read-only, and of files of another user. */
+function isReadOnly(error: unknown): boolean {
+  return ["EROFS", "EACCES", "EPERM"].includes((error as NodeJS.ErrnoException).code ?? "");
+}
+
+function readOnlyError(dataDir: string, error: unknown): StorageError {
+  const { code: errno } = error as NodeJS.ErrnoException;
+  return new StorageError(
+    "store_unavailable",
+    `The data folder ${dataDir} cannot be written (${errno}); what is in it is as it was. Make the folder and all in it writable for this process, or choose another one, then open again.`,
+    { cause: error, details: { dataDir, errno } },
+  );
+}
+
 async function startError(folder: string, error: unknown): Promise<unknown> {
   if (ClaraError.isInstance(error)) return error;
+  if (isReadOnly(error)) return readOnlyError(dirname(folder), error);
   const text = databaseErrorText(error);
   const options = { cause: error, details: { folder } };
   return (await isDiskFull(folder, error))

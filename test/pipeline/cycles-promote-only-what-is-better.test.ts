@@ -231,8 +231,8 @@ describeEachStore("a cycle", (harness) => {
       details: { waiting: 9, minSamples: 10 },
     });
     const lonely = newDomain();
-    await addAll(pipeline, corrections(facts(24).slice(3), { domain: lonely, people: 2 }));
-    await expect(pipeline.triggerTrainingCycle({ domain: lonely })).rejects.toThrow(/2 distinct people; 3 are needed/);
+    await addAll(pipeline, corrections(facts(24).slice(3), { domain: lonely, people: 4 }));
+    await expect(pipeline.triggerTrainingCycle({ domain: lonely })).rejects.toThrow(/4 distinct people; 5 are needed/);
     expect(await pipeline.listCycles()).toEqual([]);
     await expect(pipeline.getCycle("unknown")).rejects.toMatchObject({ code: "cycle_not_found" });
   });

@@ -76,24 +76,31 @@ describe("the rules about people", () => {
   const allowed = (counts: Record<string, number>, more: Partial<typeof rules> = {}) =>
     allowBatch(new Map(Object.entries(counts)), { ...rules, ...more }, 500);
 
-  it("trust a batch from three people, and not one from two", () => {
-    expect(allowed({ a: 20, b: 20 })).toMatchObject({ isTrusted: false, distinctSubjects: 2 });
-    expect(allowed({ a: 20, b: 20, c: 20 })).toMatchObject({ isTrusted: true, distinctSubjects: 3, eligible: 60 });
+  it("trust a batch from five people, and not one from four", () => {
+    expect(allowed({ a: 20, b: 20, c: 20, d: 20 })).toMatchObject({ isTrusted: false, distinctSubjects: 4 });
+    expect(allowed({ a: 20, b: 20, c: 20, d: 20, e: 20 })).toMatchObject({ isTrusted: true, distinctSubjects: 5, eligible: 100 });
   });
 
   it("hold a flood of one person down to the share of the batch (A27)", () => {
-    const allowance = allowed({ flooder: 480, b: 10, c: 10 });
+    const half = { maxSubjectShare: 0.5 };
+    const allowance = allowed({ flooder: 480, b: 10, c: 10 }, half);
     expect(allowance).toMatchObject({ eligible: 40, perSubject: 20 });
     const samples = [...Array(480).fill("flooder"), ...Array(10).fill("b"), ...Array(10).fill("c")].map((subject_id: string) => ({
       subject_id,
     }));
-    const batch = chooseBatch(samples, allowance, rules);
+    const batch = chooseBatch(samples, allowance, { ...rules, ...half });
     expect(batch).toHaveLength(40);
     expect(batch.filter((sample) => sample.subject_id === "flooder")).toHaveLength(20);
-    const strict = allowed(Object.fromEntries([["flooder", 400], ...Array.from({ length: 10 }, (_, index) => [`user-${index}`, 10])]), {
-      maxSubjectShare: 0.1,
-    });
-    expect(strict.perSubject / strict.eligible).toBeLessThanOrEqual(0.1);
+    // A27: ten thousand good-looking samples of one person
+    const others = Array.from({ length: 10 }, (_, index) => [`user-${index}`, 10] as const);
+    const flooded = Object.fromEntries([["flooder", 10_000], ...others]);
+    for (const maxSubjectShare of [rules.maxSubjectShare, 0.1]) {
+      const strict = allowed(flooded, { maxSubjectShare });
+      expect(strict.perSubject / strict.eligible).toBeLessThanOrEqual(maxSubjectShare);
+      expect(strict.eligible).toBeGreaterThanOrEqual(100);
+    }
+    // four busy people are heard in full, however few samples the others give
+    expect(allowed({ a: 50, b: 50, c: 50, d: 50, e: 1, f: 1 })).toMatchObject({ isTrusted: true, eligible: 202 });
   });
 
   it("count nameless samples as one person, unless the host names nobody at all", () => {
@@ -140,12 +147,15 @@ describeEachStore("triggers", (harness) => {
     const { pipeline, trainer } = buildRooms(store, { triggers: { dailyTrainingSeconds: 3_600, cooldownMs: 0 } });
     const domain = "trigger-budget";
     trainer.trainSeconds = 3_599;
+    const held: { domain: string; reason: string }[] = [];
+    pipeline.on("cycle.held", (event) => void held.push(event));
     for (const [at, expected] of [1, 1, 0].entries()) {
       await addAll(pipeline, corrections(facts(60).slice(20 * at, 20 * at + 20), { domain: `${domain}-${at}` }));
       const started = await pipeline.checkTriggers();
       expect([at, started.length]).toEqual([at, expected]);
       for (const id of started) expect((await pipeline.waitForCycle(id)).status).toBe("promoted");
     }
+    expect(held).toEqual([{ domain: `${domain}-2`, reason: expect.stringContaining("triggers.dailyTrainingSeconds") }]);
     expect((await pipeline.triggerTrainingCycle({ domain: `${domain}-2`, wait: true })).status).toBe("promoted");
   });
 
@@ -179,6 +189,31 @@ describeEachStore("triggers", (harness) => {
     expect(pipeline.status()).toMatchObject({ isRunning: false, activeCycles: [] });
     await addAll(pipeline, corrections(facts(60).slice(25), { domain: "trigger-auto" }));
     expect(await pipeline.listCycles()).toHaveLength(1);
+  });
+
+  it("say what is missing where enough waits and nothing starts, once for each rule", async () => {
+    const { pipeline } = withClock();
+    const told: string[] = [];
+    pipeline.on("cycle.held", ({ reason }) => void told.push(reason));
+    const alone = (count: number) => corrections(facts(count), { domain: "trigger-alone", people: 1 });
+    await addAll(pipeline, alone(3));
+    expect(await pipeline.checkTriggers()).toEqual([]);
+    expect(told).toEqual([]);
+    await addAll(pipeline, alone(24).slice(9));
+    expect(await pipeline.checkTriggers()).toEqual([]);
+    expect(await pipeline.checkTriggers()).toEqual([]);
+    expect(told).toEqual([
+      "72 samples wait, but from 1 distinct people; 5 are needed before a batch is trusted (set triggers.minDistinctSubjects, or give no subjectId at all where you have no users yet)",
+    ]);
+    const few = corrections(facts(30).slice(24), { domain: "trigger-alone", people: 4 });
+    await addAll(
+      pipeline,
+      few.slice(0, 4).map((input, index) => ({ ...input, subjectId: `other-${index}` })),
+    );
+    expect(await pipeline.checkTriggers()).toEqual([]);
+    expect(told.slice(1)).toEqual([
+      "76 samples wait, but only 5 fit in a batch in which one person gives at most 1 of them; 10 are needed (set triggers.maxSubjectShare, or wait for more people)",
+    ]);
   });
 
   it("go on with a stopped cycle where it was", async () => {

@@ -48,7 +48,10 @@ export function wordListClassifier(options: WordListOptions = {}): TextClassifie
     .map((word) => word.toLowerCase().normalize("NFC"))
     .filter((word) => !exceptions.has(word));
   const single = new Set(words.filter((word) => !/\s/u.test(word)));
-  const phrases = words.filter((word) => /\s/u.test(word)).map((word) => ` ${word} `);
+  const phrases = Map.groupBy(
+    words.filter((word) => /\s/u.test(word)),
+    (phrase) => phrase.split(/\s/u, 1)[0]!,
+  );
   const symbols = words.filter((word) => !/[\p{L}\p{N}]/u.test(word));
   return {
     name: "naughty-words-de-en",
@@ -62,7 +65,9 @@ export function wordListClassifier(options: WordListOptions = {}): TextClassifie
         if (found) terms.add(found);
       }
       const line = ` ${tokens.join(" ")} `;
-      for (const phrase of phrases) if (line.includes(phrase)) terms.add(phrase.trim());
+      for (const token of new Set(tokens)) {
+        for (const phrase of phrases.get(token) ?? []) if (line.includes(` ${phrase} `)) terms.add(phrase);
+      }
       for (const symbol of symbols) if (plain.includes(symbol)) terms.add(symbol);
       return { flagged: terms.size > 0, score: terms.size > 0 ? 1 : 0, terms: [...terms] };
     },
@@ -98,7 +103,7 @@ function formsOf(token: string): string[] {
 
 /** "f*ck": one or two stars inside a word of at least four characters stand for any letter; the ends must be letters. */
 function findMasked(token: string, words: ReadonlySet<string>): string | undefined {
-  if (!/^\p{L}+\*{1,2}\p{L}+$/u.test(token) || token.length < 4) return undefined;
+  if (!token.includes("*") || !/^\p{L}+\*{1,2}\p{L}+$/u.test(token) || token.length < 4) return undefined;
   const pattern = new RegExp(`^${token.replaceAll("*", "\\p{L}")}$`, "u");
   for (const word of words) if (word.length === token.length && pattern.test(word)) return word;
   return undefined;

@@ -54,8 +54,13 @@ export function findRepetition(text: string): { score: number; reason?: string }
 }
 
 function isOneCharacter(text: string): boolean {
-  const characters = [...text.replace(/\s/gu, "").toLowerCase()];
-  return characters.length >= 3 && /[\p{L}\p{P}\p{S}]/u.test(characters[0]!) && new Set(characters).size === 1;
+  const characters = text.replace(/\s/gu, "").toLowerCase();
+  const [first = ""] = characters;
+  return (
+    /[\p{L}\p{P}\p{S}]/u.test(first) &&
+    characters.length >= 3 * first.length &&
+    characters === first.repeat(characters.length / first.length)
+  );
 }
 
 /** The repetition check over question and answer. */

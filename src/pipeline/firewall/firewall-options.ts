@@ -25,6 +25,13 @@ export interface FirewallOptions {
   maxAlike: number;
   /** Milliseconds. Default 7 days. */
   alikeWindowMs: number;
+  /**
+   * Where an embedder is given: largest share (0..1) of a batch whose questions and answers mean nearly the same; `maxAlike` may always be
+   * in it, more goes to review with the event `feedback.held`. Default .2; 1: no cap.
+   */
+  maxClusterShare: number;
+  /** Cosine (0..1) of two vectors from which they mean nearly the same. Embedders differ: compare a few rewordings of yours. Default .9. */
+  clusterSimilarity: number;
   /** Feedback of one person within a minute; more is refused with `rate_limited`. Imports are exempt. Default 300. */
   maxPerMinute: number;
   /**
@@ -42,6 +49,8 @@ export const FIREWALL_DEFAULTS = Object.freeze({
   heldOut: [],
   maxAlike: 5,
   alikeWindowMs: 7 * 24 * 3_600_000,
+  maxClusterShare: 0.2,
+  clusterSimilarity: 0.9,
   maxPerMinute: 300,
 }) satisfies FirewallOptions;
 
@@ -50,6 +59,10 @@ export function checkFirewallOptions(options: FirewallOptions): FirewallOptions 
   for (const name of ["maxAlike", "alikeWindowMs", "maxPerMinute"] as const) {
     if (options[name] >= 1) continue;
     throw new ConfigurationError("config_invalid", `pipeline.firewall.${name} is ${options[name]}; it must be at least 1.`);
+  }
+  for (const name of ["maxClusterShare", "clusterSimilarity"] as const) {
+    if (options[name] > 0 && options[name] <= 1) continue;
+    throw new ConfigurationError("config_invalid", `pipeline.firewall.${name} is ${options[name]}; give a number above 0 and up to 1.`);
   }
   const { receiptSecret } = options;
   if (receiptSecret !== undefined && receiptSecret.length < 16) {

@@ -69,7 +69,7 @@ export class Firewall {
   }
 
   #heldOutFinding({ prompt }: FeedbackTexts): FirewallFinding | null {
-    if (!this.#heldOut.has(normaliseText(prompt))) return null;
+    if (this.#heldOut.size === 0 || !this.#heldOut.has(normaliseText(prompt))) return null;
     return { code: "held_out", action: "reject", reason: "every version is tested on this question, so none may learn it" };
   }
 
@@ -85,7 +85,7 @@ export class Firewall {
 
   /** A liked or corrected answer must hold a right one; an answer that holds one must not be disliked. */
   #goldFinding({ prompt }: FeedbackTexts, { objective, answer, rating }: { objective: SampleObjective; answer: string; rating: number }) {
-    const right = this.#gold.get(normaliseText(prompt));
+    const right = this.#gold.size === 0 ? undefined : this.#gold.get(normaliseText(prompt));
     if (right === undefined) return null;
     const isRight = right.some((text) => normaliseText(answer).includes(text));
     if (objective === "imitate" ? isRight : !(isRight && rating < 0)) return null;

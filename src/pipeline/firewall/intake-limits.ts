@@ -1,14 +1,11 @@
-import { sql } from "kysely";
 import { OverloadedError } from "../../errors.js";
-import type { Executor } from "../../store/store.js";
 import type { FirewallFinding, PairSketch } from "../../types/feedback.js";
 import type { IntakeRecord } from "../feedback-rows.js";
+import type { IntakeFacts } from "../intake-facts.js";
 import type { DatasetsPort } from "../ports.js";
 import type { FirewallOptions } from "./firewall-options.js";
 
 const MINUTE_MS = 60_000;
-/** Sketches of one key that are compared with; a key with more says little by itself. */
-const MAX_COMPARED = 500;
 
 /** What the limits work with. */
 export interface IntakeLimitParts {
@@ -24,21 +21,10 @@ export class IntakeLimits {
   readonly #bySubject: Map<string, number>;
   readonly #byKey: Map<string, PairSketch[]>;
 
-  private constructor(parts: IntakeLimitParts, bySubject: Map<string, number>, byKey: Map<string, PairSketch[]>) {
+  constructor(parts: IntakeLimitParts, { bySubject, sketches }: Pick<IntakeFacts, "bySubject" | "sketches">) {
     this.#parts = parts;
     this.#bySubject = bySubject;
-    this.#byKey = byKey;
-  }
-
-  /** Reads what the records' limits depend on; to be called under the intake's lock. */
-  static async read(transaction: Executor, records: readonly IntakeRecord[], parts: IntakeLimitParts): Promise<IntakeLimits> {
-    const subjects = new Set(records.flatMap(({ feedback, isImport }) => (isImport ? [] : (feedback.subject_id ?? []))));
-    const keys = new Set(records.flatMap(({ feedback }) => feedback.sketch_key ?? []));
-    return new IntakeLimits(
-      parts,
-      await countBySubject(transaction, [...subjects], parts),
-      parts.areAlike === undefined ? new Map() : await sketchesByKey(transaction, [...keys], parts),
-    );
+    this.#byKey = sketches;
   }
 
   /** The refusal of a person who gives too much at once; null where there is none. */
@@ -70,37 +56,4 @@ export class IntakeLimits {
     others.push(own);
     return null;
   }
-}
-
-async function countBySubject(transaction: Executor, subjects: readonly string[], { pipeline, clock }: IntakeLimitParts) {
-  const counts = new Map<string, number>();
-  if (subjects.length === 0) return counts;
-  const rows = await transaction
-    .selectFrom("feedback")
-    .select(["subject_id", ({ fn }) => fn.countAll<string>().as("count")])
-    .where("pipeline", "=", pipeline)
-    .where("subject_id", "in", subjects)
-    .where("created_at", ">", new Date(clock() - MINUTE_MS))
-    .groupBy("subject_id")
-    .execute();
-  for (const row of rows) counts.set(row.subject_id as string, Number(row.count));
-  return counts;
-}
-
-async function sketchesByKey(transaction: Executor, keys: readonly string[], { pipeline, options, clock }: IntakeLimitParts) {
-  const sketches = new Map<string, PairSketch[]>();
-  if (keys.length === 0) return sketches;
-  const { rows } = await sql<{ key: string; sketch: PairSketch }>`
-    select keys.key, latest.sketch from unnest(${[...keys]}::text[]) as keys (key)
-    cross join lateral (
-      select sketch from clara.feedback
-      where pipeline = ${pipeline} and sketch_key = keys.key and status = 'accepted' and created_at > ${new Date(clock() - options.alikeWindowMs)}
-      order by created_at desc limit ${MAX_COMPARED}
-    ) latest`.execute(transaction);
-  for (const { key, sketch } of rows) {
-    const known = sketches.get(key);
-    if (known === undefined) sketches.set(key, [sketch]);
-    else known.push(sketch);
-  }
-  return sketches;
 }

@@ -5,7 +5,7 @@ import { DatasetManager } from "../../../src/datasets/index.js";
 import { ContinuousLearningPipeline, GenerationLog, type PipelineOptions } from "../../../src/pipeline/index.js";
 import { AdapterRouter, SqlAdapterRegistry } from "../../../src/router/index.js";
 import type { Store } from "../../../src/store/index.js";
-import type { FeedbackInput } from "../../../src/types/index.js";
+import type { Embedder, FeedbackInput } from "../../../src/types/index.js";
 import { FakeServing } from "./fake-serving.js";
 import { FakeTrainer } from "./fake-trainer.js";
 
@@ -25,7 +25,12 @@ export interface Rooms {
 let count = 0;
 
 /** Builds a pipeline with a name of its own, so that suites share a database. */
-export function buildRooms(store: Store, options: PipelineOptions = {}, folder = mkdtempSync(join(tmpdir(), "clara-pipeline-"))): Rooms {
+export function buildRooms(
+  store: Store,
+  options: PipelineOptions = {},
+  folder = mkdtempSync(join(tmpdir(), "clara-pipeline-")),
+  embedder?: Embedder,
+): Rooms {
   const datasets = new DatasetManager({ store });
   const router = new AdapterRouter({ registry: new SqlAdapterRegistry({ store }) });
   const trainer = new FakeTrainer({ folder, datasets });
@@ -40,6 +45,7 @@ export function buildRooms(store: Store, options: PipelineOptions = {}, folder =
       training: trainer,
       serving,
       generations,
+      embedder,
       options: { retryDelayMs: 20, ...options, ...more, name },
     });
   return { store, datasets, router, trainer, serving, generations, pipeline: build(), another: build };

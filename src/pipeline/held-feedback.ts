@@ -1,0 +1,27 @@
+import { sql } from "kysely";
+import type { Executor } from "../store/store.js";
+import type { FirewallFinding } from "../types/feedback.js";
+import { lockIntake } from "./intake-writer.js";
+import { storableJson } from "./storable-text.js";
+
+/** Accepted feedback that went to review before it was learnt, as the journal keeps it. */
+export interface HoldRecord {
+  pipeline: string;
+  ids: string[];
+  finding: FirewallFinding;
+}
+
+/** Takes samples that wait back into review; what a person decided, or a cycle has tried, stays. Gives the ids that it took. */
+export async function holdFeedback(transaction: Executor, { pipeline, ids, finding }: HoldRecord): Promise<string[]> {
+  await lockIntake(transaction, pipeline);
+  const { rows } = await sql<{ id: string }>`
+    with held as (
+      delete from clara.samples s using clara.feedback f
+      where s.id = any(${ids}::text[]) and s.pipeline = ${pipeline} and s.state = 'waiting' and s.attempts = 0
+        and f.id = s.id and f.status = 'accepted' and f.decided_at is null
+      returning s.id)
+    update clara.feedback f set status = 'review', code = ${finding.code}, reason = ${finding.reason},
+      findings = f.findings || ${storableJson([finding])}::jsonb
+    from held where f.id = held.id returning f.id`.execute(transaction);
+  return rows.map((row) => row.id);
+}

@@ -1,0 +1,67 @@
+import { sql } from "kysely";
+import type { Executor } from "../store/store.js";
+import type { PairSketch } from "../types/feedback.js";
+import { countWaiting } from "./buffer.js";
+import type { IntakeRecord } from "./feedback-rows.js";
+import type { IntakeLimitParts } from "./firewall/intake-limits.js";
+
+const MINUTE_MS = 60_000;
+/** Sketches of one key that are compared with; a key with more says little by itself. */
+const MAX_COMPARED = 500;
+
+/** What the decisions on a group depend on; each decision is noted for those after it. */
+export interface IntakeFacts {
+  byKey: Map<string, { id: string; status: string }>;
+  /** Ids by content hash. */
+  byContent: Map<string, string>;
+  /** Samples that wait, by domain. */
+  waiting: Map<string, number>;
+  /** Feedback of the last minute, by person. */
+  bySubject: Map<string, number>;
+  sketches: Map<string, PairSketch[]>;
+}
+
+interface FactRows {
+  keys: [key: string, id: string, status: string][] | null;
+  contents: [hash: string, id: string][] | null;
+  waiting: [domain: string, count: number][] | null;
+  subjects: [subject: string, count: number][] | null;
+  sketches: [key: string, sketch: PairSketch][] | null;
+}
+
+/** Reads all of it in one statement, for each costs a round trip; to be called under the intake's lock. */
+export async function readIntakeFacts(
+  transaction: Executor,
+  records: readonly IntakeRecord[],
+  { pipeline, options, areAlike, clock }: IntakeLimitParts,
+): Promise<IntakeFacts> {
+  const distinct = (of: (record: IntakeRecord) => string | null | undefined) => [...new Set(records.flatMap((record) => of(record) ?? []))];
+  const keys = distinct(({ feedback }) => feedback.idempotency_key);
+  const hashes = distinct(({ feedback }) => feedback.content_hash);
+  const domains = distinct(({ feedback, sample }) => (sample?.objective === "imitate" ? feedback.domain : null));
+  const subjects = distinct(({ feedback, isImport }) => (isImport ? null : feedback.subject_id));
+  const sketchKeys = areAlike === undefined ? [] : distinct(({ feedback }) => feedback.sketch_key);
+  const { rows } = await sql<FactRows>`select
+    (select json_agg(json_build_array(idempotency_key, id, status)) from clara.feedback
+      where idempotency_key = any(${keys}::text[]) and pipeline = ${pipeline}) as keys,
+    (select json_agg(json_build_array(content_hash, id)) from clara.feedback
+      where content_hash = any(${hashes}::text[]) and pipeline = ${pipeline} and status in ('accepted', 'review')) as contents,
+    (select json_agg(json_build_array(domain, count)) from (${countWaiting(pipeline, domains)}) waiting) as waiting,
+    (select json_agg(json_build_array(subject_id, count)) from (
+      select subject_id, count(*) from clara.feedback
+      where subject_id = any(${subjects}::text[]) and pipeline = ${pipeline} and created_at > ${new Date(clock() - MINUTE_MS)}
+      group by subject_id) counted) as subjects,
+    (select json_agg(json_build_array(keys.key, latest.sketch)) from unnest(${sketchKeys}::text[]) as keys (key) cross join lateral (
+      select sketch from clara.feedback
+      where sketch_key = keys.key and pipeline = ${pipeline} and status = 'accepted' and created_at > ${new Date(clock() - options.alikeWindowMs)}
+      order by created_at desc limit ${MAX_COMPARED}) latest) as sketches`.execute(transaction);
+  const found = rows[0]!;
+  const sketches = Map.groupBy(found.sketches ?? [], ([key]) => key);
+  return {
+    byKey: new Map(found.keys?.map(([key, id, status]) => [key, { id, status }])),
+    byContent: new Map(found.contents),
+    waiting: new Map(found.waiting),
+    bySubject: new Map(found.subjects),
+    sketches: new Map([...sketches].map(([key, ofKey]) => [key, ofKey.map(([, sketch]) => sketch)])),
+  };
+}
