@@ -55,8 +55,11 @@ export interface ClaraOptions {
   pipeline?: Partial<PipelineOptions>;
   /** Signs the receipt of every answer, and takes feedback on an answer only with it; 16 characters or more. Default: no receipts. */
   receiptSecret?: string;
-  /** What is kept of served answers: `texts` is `store` (default), `hash` or `none`; see `GenerationLogOptions`. */
-  generations?: Pick<GenerationLogOptions, "texts">;
+  /**
+   * What is kept of served answers, and how long: `texts` is `store` (default), `hash` or `none`; `keepDays` is 30 by default; see
+   * `GenerationLogOptions`.
+   */
+  generations?: Pick<GenerationLogOptions, "texts" | "keepDays">;
   training?: TrainingDefaults;
   /** Whether this process takes training jobs. Default true; false where `clara worker` does. */
   worker?: boolean;

@@ -1,4 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { sql } from "kysely";
+import { ConfigurationError } from "../errors.js";
 import type { Store } from "../store/store.js";
 import { hashOf } from "../support/hash-of.js";
 import type { CallOptions, Logger } from "../types/common.js";
@@ -16,6 +18,8 @@ export interface GenerationLogOptions {
    * they are checked; `none` nothing, feedback must bring the texts.
    */
   texts?: "store" | "hash" | "none";
+  /** Days after which an answer is deleted that no feedback names; `Infinity` keeps all. Default 30. */
+  keepDays?: number;
   /** Milliseconds that a record may wait for others. Default 100. */
   batchMs?: number;
   /** Records held while the database is away; the oldest go first, with a warning. Default 10,000. */
@@ -25,6 +29,9 @@ export interface GenerationLogOptions {
 
 const BATCH_ROWS = 200;
 const RETRY_MS = 1_000;
+/** Rows that one statement deletes, so that it takes a moment only. */
+const EXPIRED_ROWS = 1_000;
+const DAY_MS = 86_400_000;
 
 /**
  * Remembers served answers, so that feedback names one by its id. Recording never holds up or fails a generation: records are
@@ -38,6 +45,7 @@ const RETRY_MS = 1_000;
 export class GenerationLog implements GenerationsPort {
   readonly #store: Store;
   readonly #texts: "store" | "hash" | "none";
+  readonly #keepMs: number;
   readonly #batchMs: number;
   readonly #maxPending: number;
   readonly #logger: Logger | undefined;
@@ -50,6 +58,9 @@ export class GenerationLog implements GenerationsPort {
   constructor(options: GenerationLogOptions) {
     this.#store = options.store;
     this.#texts = options.texts ?? "store";
+    const { keepDays = 30 } = options;
+    if (!(keepDays > 0)) throw new ConfigurationError("config_invalid", `GenerationLog: keepDays: give more than 0 days, not ${keepDays}.`);
+    this.#keepMs = keepDays * DAY_MS;
     this.#batchMs = options.batchMs ?? 100;
     this.#maxPending = options.maxPending ?? 10_000;
     this.#logger = options.logger;
@@ -124,6 +135,28 @@ export class GenerationLog implements GenerationsPort {
     await this.#flushing?.catch(() => {}); // its failure is its caller's; here only the rows already written matter
     const result = await this.#store.db.deleteFrom("generations").where("subject_id", "=", subjectId).executeTakeFirst();
     return Number(result.numDeletedRows);
+  }
+
+  /**
+   * Deletes the oldest of the answers that are older than `keepDays` and that no feedback names, at most a thousand at a time. A started
+   * pipeline calls it until none is left, and once an hour. Feedback that names a deleted one is refused like that of any unknown id
+   * (`generation_not_found`).
+   * @returns how many were deleted
+   * @example
+   * ```ts
+   * const deleted = await new GenerationLog({ store, keepDays: 7 }).expire();
+   * ```
+   */
+  async expire(_options: CallOptions = {}): Promise<number> {
+    if (this.#keepMs === Number.POSITIVE_INFINITY) return 0;
+    const { numAffectedRows } = await sql`
+      delete from clara.generations where id in (
+        select id from clara.generations generation
+        where created_at < ${new Date(Date.now() - this.#keepMs)}
+          and not exists (select from clara.feedback where generation_id = generation.id)
+        order by created_at limit ${EXPIRED_ROWS}
+      )`.execute(this.#store.db);
+    return Number(numAffectedRows);
   }
 
   /**

@@ -102,6 +102,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
       buffer: this.buffer,
       runner: this.#runner,
       canaries: this.canaries,
+      generations,
       options: this.#options,
       events: this.#events,
     });

@@ -106,6 +106,8 @@ export interface GenerationsPort {
   find(id: string, options?: CallOptions): Promise<FoundGeneration | null>;
   /** Deletes what a person asked; gives the number of deleted records. */
   eraseSubject?(subjectId: string, options?: CallOptions): Promise<number>;
+  /** Deletes records past their time; gives their number. */
+  expire?(options?: CallOptions): Promise<number>;
 }
 
 /** A served answer, as feedback names it. */

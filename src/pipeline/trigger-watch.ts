@@ -4,13 +4,21 @@ import type { CanaryBoard } from "./canary/canary-board.js";
 import type { CycleRunner } from "./cycle-runner.js";
 import type { PipelineEmitter } from "./events.js";
 import type { ResolvedPipelineOptions } from "./pipeline-options.js";
+import type { GenerationsPort } from "./ports.js";
 import { automaticObstacle, type DomainState, domainState, dueTrigger, mayStartAutomatically } from "./triggers.js";
 
-/** Looks at the triggers, and at canaries first: a while after each accepted feedback, and on one timer that keeps no process alive. */
+/** Between the end of one clearing of old answers and the next, milliseconds. */
+const EXPIRY_MS = 3_600_000;
+
+/**
+ * Looks at the triggers, and at canaries first: a while after each accepted feedback, and on one timer that keeps no process alive. The
+ * timer also has old answers deleted.
+ */
 export class TriggerWatch {
   readonly #buffer: FeedbackBuffer;
   readonly #runner: CycleRunner;
   readonly #canaries: CanaryBoard;
+  readonly #generations: GenerationsPort | undefined;
   readonly #options: ResolvedPipelineOptions;
   readonly #events: PipelineEmitter;
   /** The rule that was told last, by domain; counts in it change all the time. */
@@ -18,6 +26,7 @@ export class TriggerWatch {
   #timer: NodeJS.Timeout | null = null;
   #debounce: NodeJS.Timeout | null = null;
   #looking: Promise<string[]> | null = null;
+  #expiresAt = 0;
   /** Imports in progress: what they bring becomes one batch. */
   #holds = 0;
 
@@ -25,12 +34,14 @@ export class TriggerWatch {
     buffer: FeedbackBuffer;
     runner: CycleRunner;
     canaries: CanaryBoard;
+    generations: GenerationsPort | undefined;
     options: ResolvedPipelineOptions;
     events: PipelineEmitter;
   }) {
     this.#buffer = parts.buffer;
     this.#runner = parts.runner;
     this.#canaries = parts.canaries;
+    this.#generations = parts.generations;
     this.#options = parts.options;
     this.#events = parts.events;
   }
@@ -115,6 +126,7 @@ export class TriggerWatch {
         if (!ClaraError.isInstance(error) || !["cycle_running", "dataset_too_small"].includes(error.code)) throw error;
       }
     }
+    await this.#expireGenerations();
     return started;
   }
 
@@ -132,5 +144,12 @@ export class TriggerWatch {
     this.#held.set(domain, rule);
     logger?.info({ domain }, `no learning cycle starts: ${reason}`);
     this.#events.emit("cycle.held", { domain, reason });
+  }
+
+  /** A batch with each look until nothing is left, and then not before an hour has passed. */
+  async #expireGenerations(): Promise<void> {
+    if (this.#options.clock() < this.#expiresAt) return;
+    const deleted = (await this.#generations?.expire?.()) ?? 0;
+    if (deleted === 0) this.#expiresAt = this.#options.clock() + EXPIRY_MS;
   }
 }

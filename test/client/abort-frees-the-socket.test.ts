@@ -122,6 +122,19 @@ describe("an abort", () => {
     expect(engine.questions.length).toBe(2);
   });
 
+  it("frees the place of a stream whose reader has paused", async () => {
+    engine.setFault(null);
+    await using narrow = new ServingClient({ endpoints: [engine.url], maxConcurrency: 1 });
+    const controller = new AbortController();
+    const paused = narrow.stream({ prompt: "1" }, { signal: controller.signal })[Symbol.asyncIterator]();
+    expect((await paused.next()).value?.text).toBe("one");
+    const second = narrow.generate({ prompt: "2" });
+    await vi.waitFor(() => expect(narrow.endpoints()[0]?.load).toBe(2));
+    controller.abort();
+    expect((await second).text).toBe("one two three four five");
+    await expect(paused.next()).rejects.toThrow(AbortedError);
+  });
+
   it("that came before the call sends nothing", async () => {
     await expect(serving.generate({ prompt: "?" }, { signal: AbortSignal.abort() })).rejects.toThrow(AbortedError);
     await expect(serving.stream({ prompt: "?" }, { signal: AbortSignal.abort() }).result).rejects.toThrow(AbortedError);
@@ -138,6 +151,12 @@ describe("an abort", () => {
     await expect(failing).rejects.toThrow(AbortedError);
     await expect(serving.generate({ prompt: "?" })).rejects.toThrow(/closed/);
     await vi.waitFor(() => expect(engine.openConnections).toBeLessThanOrEqual(1));
+  });
+
+  it("by leaving the loop leaves nothing that closing waits for", async () => {
+    for await (const _chunk of serving.stream({ prompt: "?" })) break;
+    await serving.close({ graceMs: 600_000 });
+    expect(serving.endpoints()[0]?.load).toBe(0);
   });
 
   it("leaves no listener on the caller's signal", async () => {

@@ -143,6 +143,40 @@ describeEachStore("the generation log", (harness) => {
     await log.close();
   });
 
+  it("deletes what is older than it keeps, but for what feedback names, which a started pipeline asks for", async () => {
+    const daysAgo = (days: number) => new Date(Date.now() - days * 86_400_000).toISOString();
+    const { pipeline, generations } = buildRooms(store, { triggers: { intervalMs: 20 } });
+    for (const [id, days] of [
+      ["log-old", 31],
+      ["log-old-rated", 31],
+      ["log-recent", 29],
+    ] as const)
+      generations.record({ ...generation(id), prompt: `Who is the caretaker of ${id}?`, createdAt: daysAgo(days) });
+    await generations.flush();
+    await pipeline.addFeedback({ generationId: "log-old-rated", rating: 1 });
+    await pipeline.start();
+    await expect.poll(() => generations.find("log-old")).toBeNull();
+    await pipeline.stop();
+    expect(await generations.find("log-old-rated")).not.toBeNull();
+    expect(await generations.find("log-recent")).not.toBeNull();
+    await expect(pipeline.addFeedback({ generationId: "log-old", rating: 1 })).rejects.toMatchObject({ code: "generation_not_found" });
+    const all = new GenerationLog({ store, keepDays: Number.POSITIVE_INFINITY });
+    expect(await all.expire()).toBe(0);
+    expect(await new GenerationLog({ store, keepDays: 28 }).expire()).toBe(1);
+    expect(await generations.find("log-recent")).toBeNull();
+    for (const keepDays of [0, -1, Number.NaN]) {
+      expect(() => new GenerationLog({ store, keepDays })).toThrow(expect.objectContaining({ code: "config_invalid" }));
+    }
+  });
+
+  it("deletes a thousand at a time", async () => {
+    const createdAt = new Date(Date.now() - 100 * 86_400_000).toISOString();
+    const log = new GenerationLog({ store });
+    for (let index = 0; index < 1_001; index++) log.record({ ...generation(`log-expired-${index}`), createdAt });
+    await log.close();
+    expect([await log.expire(), await log.expire(), await log.expire()]).toEqual([1_000, 1, 0]);
+  });
+
   it("forgets a person", async () => {
     const log = new GenerationLog({ store });
     log.record({ ...generation("log-erase-1"), subjectId: "erased" });

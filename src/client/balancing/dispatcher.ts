@@ -82,7 +82,7 @@ export class Dispatcher {
     }
   }
 
-  private async overEndpoints<Result>(scope: CallScope, adapterId: string | null, work: Work<Result>): Promise<Result> {
+  private overEndpoints<Result>(scope: CallScope, adapterId: string | null, work: Work<Result>): Promise<Result> {
     const order = this.pool.inOrder(adapterId);
     if (this.hedging !== false && order.length > 1) return this.hedged(scope, adapterId, order, work, this.hedging.afterMs);
     return this.inTurn(scope, adapterId, order, work);

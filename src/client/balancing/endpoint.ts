@@ -99,19 +99,27 @@ export class Endpoint {
   }
 
   private async slot(scope: CallScope): Promise<() => void> {
-    let release: () => void = () => undefined;
-    const done = new Promise<void>((resolve) => {
-      release = resolve;
-    });
+    const { promise: done, resolve } = Promise.withResolvers<void>();
+    const free = () => {
+      scope.signal.removeEventListener("abort", free);
+      resolve();
+    };
+    // an abort frees the slot at once, also where the call has not ended by it yet
+    scope.signal.addEventListener("abort", free);
+    if (this.queue.size === 0 && this.queue.pending < this.limits.maxConcurrency) {
+      // it starts at once; to watch a signal would cost p-queue as much as all the rest
+      void this.queue.add(() => done);
+      return free;
+    }
     await new Promise<void>((start, reject) => {
       const hold = () => {
         start();
         return done;
       };
-      // an abort while it runs frees the slot as well, and then nobody waits for this rejection
+      // an abort while it runs is a rejection too, and then nobody waits for it
       this.queue.add(hold, { signal: scope.signal }).catch(() => reject(scope.reason));
     });
-    return release;
+    return free;
   }
 
   private unresolved(error: unknown): ClaraError {

@@ -81,13 +81,17 @@ export class CompletionStream {
 
   /** Reads until a piece, the end or an error has arrived. */
   async fill(firstTokenMs: number | null, idleMs: number): Promise<void> {
-    if (firstTokenMs !== null) this.attempt.enter("first token", firstTokenMs);
-    while (this.pieces.length === 0 && !this.isDone && this.failure === null) {
-      if (firstTokenMs === null) this.attempt.enter("next token", idleMs);
-      const part = await this.attempt.connection.read(this.attempt, this.body);
-      this.feed(part);
+    const { attempt, body } = this;
+    if (firstTokenMs !== null) attempt.enter("first token", firstTokenMs);
+    try {
+      while (this.pieces.length === 0 && !this.isDone && this.failure === null) {
+        if (firstTokenMs === null) attempt.enter("next token", idleMs);
+        this.feed(await body.read());
+      }
+    } catch (error) {
+      throw attempt.connection.networkError(attempt, error);
     }
-    this.attempt.park();
+    attempt.park();
     if (this.isDone) this.drain();
     else if (this.failure !== null) this.body.destroy();
   }

@@ -46,7 +46,8 @@ export function readStreamEvent(data: string): CompletionEvent {
   const toolCalls = choice?.delta?.tool_calls;
   return {
     text,
-    ...(Array.isArray(toolCalls) && toolCalls.length > 0 ? { toolCalls: toolCalls.map(readToolCallDelta) } : {}),
+    // always there: a spread of it or nothing takes as long as all the rest but the parsing
+    toolCalls: Array.isArray(toolCalls) && toolCalls.length > 0 ? toolCalls.map(readToolCallDelta) : undefined,
     finishReason: typeof finish === "string" ? finish : null,
     model: typeof event.model === "string" ? event.model : null,
     usage: event.usage == null ? null : readUsage(event.usage),

@@ -43,7 +43,7 @@ export interface GenerationContext {
 export class GenerationRun implements ChunkSource {
   private readonly startedAt = performance.now();
   private prepared: PreparedRequest | null = null;
-  private open: CompletionStream | null = null;
+  private opened: { stream: CompletionStream; endpoint: Endpoint } | null = null;
   private given: string[] = [];
   private completion: Completion | null = null;
   private isRecorded = false;
@@ -108,34 +108,28 @@ export class GenerationRun implements ChunkSource {
     }
   }
 
-  async *batches(): AsyncGenerator<readonly StreamPiece[], GenerationResult> {
-    const { timeouts } = this.context.options;
-    let teller: Endpoint | null = null;
+  async next(): Promise<IteratorResult<readonly StreamPiece[], GenerationResult>> {
     try {
-      const prepared = await this.prepare();
-      const { open, endpoint, asked } = await this.run(prepared, async (place, asked) => {
-        return { open: await this.openStream(place, asked), endpoint: place.endpoint, asked };
-      });
-      this.open = open;
-      teller = endpoint;
-      for (let pieces = open.take(); ; pieces = open.take()) {
-        if (pieces.length > 0) yield pieces;
+      this.scope.throwIfOver();
+      this.opened ??= await this.openAnywhere();
+      const { stream } = this.opened;
+      for (let pieces = stream.take(); ; pieces = stream.take()) {
+        if (pieces.length > 0) return { done: false, value: pieces };
         this.scope.throwIfOver();
-        if (open.isOver) break;
-        await open.fill(null, timeouts.idleMs);
+        if (stream.isOver) break;
+        await stream.fill(null, this.context.options.timeouts.idleMs);
       }
-      const result = this.soFar(asked, open.finishReason ?? "stop");
-      return this.finish(result);
+      const result = this.finish(this.soFar(stream.finishReason ?? "stop"));
+      this.free();
+      return { done: true, value: result };
     } catch (error) {
       const reason = asClaraError(error);
       this.span.fail(reason);
       // the request was good enough for a first text: what ends it afterwards is the endpoint's fault, whatever it is
-      if (teller !== null && error instanceof AttemptError) this.context.dispatcher.failed(teller, reason);
+      if (this.opened !== null && error instanceof AttemptError) this.context.dispatcher.failed(this.opened.endpoint, reason);
       this.recordFailure(this.scope.reason ?? reason);
+      this.free();
       throw reason;
-    } finally {
-      this.open?.attempt.finish();
-      this.scope.dispose();
     }
   }
 
@@ -147,7 +141,13 @@ export class GenerationRun implements ChunkSource {
 
   leave(): GenerationResult {
     this.scope.abort(new AbortedError("The reader left the stream before its end."));
-    return this.finish(this.soFar(this.prepared, "aborted"));
+    this.free();
+    return this.finish(this.soFar("aborted"));
+  }
+
+  private free(): void {
+    this.opened?.stream.attempt.finish();
+    this.scope.dispose();
   }
 
   private async prepare(): Promise<PreparedRequest> {
@@ -171,6 +171,12 @@ export class GenerationRun implements ChunkSource {
       this.prepared = { ...prepared, adapterId: null, question: { ...prepared.question, model: options.baseModel } };
       return ask(this.prepared);
     }
+  }
+
+  private async openAnywhere(): Promise<{ stream: CompletionStream; endpoint: Endpoint }> {
+    return this.run(await this.prepare(), async (place, asked) => {
+      return { stream: await this.openStream(place, asked), endpoint: place.endpoint };
+    });
   }
 
   /** Opens a stream and waits for its first text: until then it may fail and be tried again. */
@@ -231,14 +237,14 @@ export class GenerationRun implements ChunkSource {
   }
 
   /** The result as far as the stream has come. */
-  private soFar(prepared: PreparedRequest | null, finishReason: string): GenerationResult {
-    const { open } = this;
-    return this.result(prepared, {
+  private soFar(finishReason: string): GenerationResult {
+    const stream = this.opened?.stream;
+    return this.result(this.prepared, {
       text: this.given.join(""),
-      model: open?.model ?? null,
-      url: open?.attempt.connection.url ?? "",
-      usage: open?.usage ?? { promptTokens: 0, completionTokens: open?.textEvents ?? 0 },
-      toolCalls: open?.toolCalls,
+      model: stream?.model ?? null,
+      url: stream?.attempt.connection.url ?? "",
+      usage: stream?.usage ?? { promptTokens: 0, completionTokens: stream?.textEvents ?? 0 },
+      toolCalls: stream?.toolCalls,
       finishReason,
     });
   }
@@ -275,8 +281,8 @@ export class GenerationRun implements ChunkSource {
   private recordFailure(reason: ClaraError): void {
     if (this.prepared === null) return;
     if (reason instanceof AbortedError) {
-      if (this.open !== null) this.record(this.soFar(this.prepared, "aborted"));
-    } else if (this.open !== null || !isCallersFault(reason)) this.record(this.soFar(this.prepared, "error"));
+      if (this.opened !== null) this.record(this.soFar("aborted"));
+    } else if (this.opened !== null || !isCallersFault(reason)) this.record(this.soFar("error"));
   }
 
   /** Hands the answer to the recorder once; its failure is logged and goes no further. */

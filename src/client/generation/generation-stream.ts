@@ -4,8 +4,8 @@ import { eventOf, serverSentResponse } from "./server-sent-response.js";
 
 /** What makes the chunks of a {@link GenerationStream}. */
 export interface ChunkSource {
-  /** Yields the pieces that arrived together; returns the result. */
-  batches(): AsyncGenerator<readonly GenerationChunk[], GenerationResult>;
+  /** The pieces that arrived together; the result at the end. Never asked again before it has answered, nor after the end or an error. */
+  next(): Promise<IteratorResult<readonly GenerationChunk[], GenerationResult>>;
   /** Notes that the reader gets this text; false where the call is over and the rest must not be given out. */
   give(text: string): boolean;
   /** The reader left early: stop the engine. Resolves to what was received until then. */
@@ -26,6 +26,11 @@ export interface ChunkSource {
 export class GenerationStream implements AsyncIterable<GenerationChunk> {
   private readonly settled = deferred<GenerationResult>();
   private readonly chunks: AsyncGenerator<GenerationChunk, void>;
+  /** What arrived together, and how much of it was given out. */
+  private batch: readonly GenerationChunk[] = [];
+  private given = 0;
+  /** Pulls that `chunks` has not answered yet. */
+  private pulls = 0;
   private isOpen = false;
   private isOver = false;
   private hasLeft = false;
@@ -56,12 +61,11 @@ export class GenerationStream implements AsyncIterable<GenerationChunk> {
   [Symbol.asyncIterator](): AsyncIterator<GenerationChunk, void> & AsyncIterable<GenerationChunk> {
     this.isOpen = true;
     if (this.drained !== null) return this.replay(this.drained);
-    const { chunks } = this;
     const iterator = {
-      next: () => chunks.next(),
+      next: () => this.next(),
       return: async () => {
         this.leave();
-        await chunks.return();
+        await this.chunks.return();
         return { done: true as const, value: undefined };
       },
       [Symbol.asyncIterator]: () => iterator,
@@ -109,23 +113,37 @@ export class GenerationStream implements AsyncIterable<GenerationChunk> {
     });
   }
 
+  /** What has arrived is given out without the generator, which takes several turns of the microtask queue for each value. */
+  private next(): Promise<IteratorResult<GenerationChunk, void>> {
+    const chunk = this.pulls === 0 ? this.take() : undefined;
+    if (chunk !== undefined) return Promise.resolve({ done: false, value: chunk });
+    this.pulls += 1;
+    return this.chunks.next();
+  }
+
+  private take(): GenerationChunk | undefined {
+    const chunk = this.batch[this.given];
+    // where the call is over, the source itself ends with the error
+    if (chunk === undefined || !this.source!.give(chunk.text)) return undefined;
+    this.given += 1;
+    return chunk;
+  }
+
   private async *run(): AsyncGenerator<GenerationChunk, void> {
     try {
       const source = this.open();
       this.source = source;
-      const batches = source.batches();
-      for (let step = await batches.next(); ; step = await batches.next()) {
-        if (step.done) {
-          this.isOver = true;
-          this.settled.resolve(step.value);
-          return;
-        }
-        // the batch itself ends with the error where the call is over
-        for (const chunk of step.value) {
-          if (!source.give(chunk.text)) break;
+      let step = await source.next();
+      for (; !step.done; step = await source.next()) {
+        this.batch = step.value;
+        this.given = 0;
+        for (let chunk = this.take(); chunk !== undefined; chunk = this.take()) {
+          this.pulls -= 1;
           yield chunk;
         }
       }
+      this.isOver = true;
+      this.settled.resolve(step.value);
     } catch (error) {
       this.isOver = true;
       this.settled.reject(error);
@@ -148,7 +166,7 @@ export class GenerationStream implements AsyncIterable<GenerationChunk> {
     this.drained = drained;
     this.isOpen = true;
     try {
-      for await (const chunk of this.chunks) drained.push(chunk);
+      for (let step = await this.next(); !step.done; step = await this.next()) drained.push(step.value);
     } catch {
       // `result` has rejected with it
     }

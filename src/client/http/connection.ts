@@ -67,15 +67,6 @@ export class Connection {
     await this.whole(attempt, response.body, MAX_ERROR_BYTES, true);
   }
 
-  /** The next part of a body, or null. */
-  async read(attempt: Attempt, body: BodyReader): Promise<Uint8Array | null> {
-    try {
-      return await body.read();
-    } catch (error) {
-      throw this.networkError(attempt, error);
-    }
-  }
-
   /** Reads a text, for example metrics. */
   async text(attempt: Attempt, path: string): Promise<string> {
     const response = await this.open(attempt, "GET", path, "text/plain");
@@ -85,7 +76,8 @@ export class Connection {
   private async whole(attempt: Attempt, body: BodyReader, limit: number, cut: boolean): Promise<string> {
     const parts: Uint8Array[] = [];
     let size = 0;
-    for (let part = await this.read(attempt, body); part !== null; part = await this.read(attempt, body)) {
+    const read = () => body.read().catch((error: unknown) => Promise.reject(this.networkError(attempt, error)));
+    for (let part = await read(); part !== null; part = await read()) {
       parts.push(part);
       size += part.length;
       if (size <= limit) continue;
@@ -98,7 +90,8 @@ export class Connection {
     );
   }
 
-  private networkError(attempt: Attempt, error: unknown): Error {
+  /** What a request, or the reading of its answer, failed with. */
+  networkError(attempt: Attempt, error: unknown): Error {
     if (attempt.reason !== null) return attempt.reason;
     if (error instanceof AttemptError) return error;
     return connectionError(this.url, this.settings.startHint, this.settings.unavailableCode, error);

@@ -27,15 +27,15 @@ class Exchange implements Dispatcher.DispatchHandler, BodyReader {
   private failure: Error | null = null;
   private waiting: { resolve(part: Uint8Array | null): void; reject(error: Error): void } | null = null;
 
-  private readonly request: HttpRequest;
+  private readonly signal: AbortSignal;
   private readonly respond: (response: HttpResponse) => void;
   private readonly refuse: (error: Error) => void;
 
   constructor(agent: Agent, request: HttpRequest, respond: (response: HttpResponse) => void, refuse: (error: Error) => void) {
-    this.request = request;
+    const { signal, method, origin, path, headers, body } = request;
+    this.signal = signal;
     this.respond = respond;
     this.refuse = refuse;
-    const { signal, method, origin, path, headers, body } = request;
     if (signal.aborted) {
       refuse(signal.reason);
       return;
@@ -107,7 +107,7 @@ class Exchange implements Dispatcher.DispatchHandler, BodyReader {
 
   onResponseEnd(): void {
     this.ended = true;
-    this.request.signal.removeEventListener("abort", this.onAbort);
+    this.signal.removeEventListener("abort", this.onAbort);
     this.waiting?.resolve(null);
     this.waiting = null;
   }
@@ -117,7 +117,7 @@ class Exchange implements Dispatcher.DispatchHandler, BodyReader {
   }
 
   private readonly onAbort = () => {
-    this.stop(this.request.signal.reason);
+    this.stop(this.signal.reason);
   };
 
   private stop(reason: Error): void {
@@ -130,7 +130,7 @@ class Exchange implements Dispatcher.DispatchHandler, BodyReader {
   private fail(error: Error): void {
     if (this.failure !== null || this.ended) return;
     this.failure = error;
-    this.request.signal.removeEventListener("abort", this.onAbort);
+    this.signal.removeEventListener("abort", this.onAbort);
     this.refuse(error);
     this.waiting?.reject(error);
     this.waiting = null;
