@@ -2,6 +2,7 @@ import type { Store } from "../store/store.js";
 import { eraseTexts, subjectHash } from "./erasure-rules.js";
 import type { IntakeRecord, SampleRow } from "./feedback-rows.js";
 import { insertRecords, lockIntake } from "./intake-writer.js";
+import { admitApproved } from "./sample-ledger.js";
 
 /** A decision of a reviewer, as the journal keeps it. */
 export interface ReviewRecord {
@@ -82,11 +83,7 @@ async function restoreReview(store: Store, pipeline: string, review: ReviewRecor
       .where("status", "=", "review")
       .executeTakeFirst();
     if (Number(changed.numUpdatedRows) === 0 || review.sample === null) return;
-    await transaction
-      .insertInto("samples")
-      .values(review.sample)
-      .onConflict((conflict) => conflict.column("id").doNothing())
-      .execute();
+    await admitApproved(transaction, review.sample);
   });
 }
 

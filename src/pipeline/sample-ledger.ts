@@ -1,5 +1,7 @@
 import { sql } from "kysely";
 import type { Executor } from "../store/store.js";
+import type { SampleRow } from "./feedback-rows.js";
+import type { Suspects } from "./probes/probe.js";
 
 /** How a cycle's samples end. */
 export type SampleEnd =
@@ -64,6 +66,39 @@ export async function excludeSamples(
       .executeTakeFirst();
     if (Number(changed.numUpdatedRows) > 0) await releaseManifest(transaction, exclusion.cycleId, exclusion.now, sampleId);
   }
+}
+
+/** Takes samples that the probes point at out of the cycle: they wait for a person, and no cycle takes them before one approved. */
+export async function quarantineSamples(
+  transaction: Executor,
+  quarantine: { cycleId: string; suspects: readonly Suspects[]; now: string },
+): Promise<void> {
+  const { cycleId, now } = quarantine;
+  for (const { code, sampleIds, reason } of quarantine.suspects) {
+    const taken = await transaction
+      .updateTable("samples")
+      .set({ state: "quarantined", state_reason: reason, state_changed_at: now })
+      .where("id", "in", sampleIds)
+      .where("cycle_id", "=", cycleId)
+      .where("state", "=", "claimed")
+      .where((eb) => eb.or([eb("prompt", "!=", ""), eb("response", "!=", "")]))
+      .returning("id")
+      .execute();
+    if (taken.length === 0) continue;
+    const ids = taken.map(({ id }) => id);
+    await transaction.updateTable("feedback").set({ status: "review", code, reason }).where("id", "in", ids).execute();
+    for (const id of ids) await releaseManifest(transaction, cycleId, now, id);
+  }
+}
+
+/** Puts a sample that a person approved among those that wait; one that was quarantined is free again. */
+export async function admitApproved(transaction: Executor, sample: SampleRow): Promise<void> {
+  const { id: _id, pipeline: _pipeline, created_at: _createdAt, ...learnt } = sample;
+  await transaction
+    .insertInto("samples")
+    .values(sample)
+    .onConflict((conflict) => conflict.column("id").doUpdateSet(learnt).where("samples.state", "=", "quarantined"))
+    .execute();
 }
 
 /** Ends a cycle's claim on its samples, in the transaction that ends the cycle. */
