@@ -84,12 +84,16 @@ function parseOptions(options: PrepareOptions): ReturnType<typeof PreparationOpt
   });
 }
 
-/** An order of their own, most important first, so that the input's order decides nothing; of repeated samples the first one stays. */
+/**
+ * An order of their own, most important first, then by their texts, so that neither the input's order nor a random id decides anything: the
+ * same texts train the same adapter. Of repeated samples the first one stays.
+ */
 function sortCandidates(candidates: readonly (Candidate | Unusable)[]): (Candidate | Unusable)[] {
   const keyOf = (candidate: Candidate | Unusable): string => {
     if (isUnusable(candidate)) return `0|${candidate.sampleId}|${candidate.reason}`;
     const { sample } = candidate;
-    return `1|${9 - sample.importance}|${sample.id}|${hashOf(JSON.stringify(sample))}`;
+    const texts = hashOf(sample.objective, sample.prompt, sample.response);
+    return `1|${9 - sample.importance}|${texts}|${sample.id}|${hashOf(JSON.stringify(sample))}`;
   };
   return candidates
     .map((candidate) => ({ candidate, key: keyOf(candidate) }))

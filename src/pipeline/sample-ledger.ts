@@ -91,6 +91,32 @@ export async function quarantineSamples(
   }
 }
 
+/** Gives back what a withdrawn adapter's cycle had learnt and no adapter that serves knows: the next cycle learns it anew. */
+export async function giveBackLearnt(transaction: Executor, withdrawal: { cycleId: string; now: string }): Promise<void> {
+  const { cycleId, now } = withdrawal;
+  const returned = await transaction
+    .updateTable("samples")
+    .set({ state: "waiting", cycle_id: null, attempts: 0, state_changed_at: now })
+    .where("cycle_id", "=", cycleId)
+    .where("state", "=", "used")
+    .where((eb) => eb.or([eb("prompt", "!=", ""), eb("response", "!=", "")]))
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom("cycle_samples as learnt")
+            .innerJoin("cycles", "cycles.id", "learnt.cycle_id")
+            .innerJoin("adapters", "adapters.id", "cycles.adapter_id")
+            .select("learnt.sample_id")
+            .whereRef("learnt.sample_id", "=", "samples.id")
+            .where("adapters.status", "=", "active"),
+        ),
+      ),
+    )
+    .returning("id")
+    .execute();
+  for (const { id } of returned) await releaseManifest(transaction, cycleId, now, id);
+}
+
 /** Puts a sample that a person approved among those that wait; one that was quarantined is free again. */
 export async function admitApproved(transaction: Executor, sample: SampleRow): Promise<void> {
   const { id: _id, pipeline: _pipeline, created_at: _createdAt, ...learnt } = sample;
