@@ -17,8 +17,11 @@ class AnswerHead:
         core = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._head = core.get_output_embeddings()
 
-    def logits(self, model, ids: torch.Tensor, learn: torch.Tensor) -> torch.Tensor:
-        """`learn` marks the tokens to predict, same shape as `ids`; the first column cannot be predicted and is ignored."""
+    def logits(self, model, ids: torch.Tensor, learn: torch.Tensor, cache=None) -> torch.Tensor:
+        """`learn` marks the tokens to predict, same shape as `ids`; the first column cannot be predicted and is ignored.
+
+        With `cache` the ids follow on what it holds, and are added to it.
+        """
         wanted = learn[:, 1:]
 
         def pick(_module, inputs: tuple) -> tuple:
@@ -27,7 +30,7 @@ class AnswerHead:
 
         handle = self._head.register_forward_pre_hook(pick) if self._head is not None else None
         try:
-            logits = model(input_ids=ids, use_cache=False).logits
+            logits = model(input_ids=ids, past_key_values=cache, use_cache=cache is not None).logits
         finally:
             if handle is not None:
                 handle.remove()

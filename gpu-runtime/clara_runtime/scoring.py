@@ -12,22 +12,27 @@ length, so that equally long answers get their true posterior probability:
     l_i = log p(answer_i | prompt) / n_i        n_i tokens, end of turn included
     p   = exp(m l_right) / sum_i exp(m l_i)     m = mean of all n_i
 
+Of a `probe` set only the likelihoods are asked: no wrong answers, no output, and `exact` says that each token of the answer is the
+model's first choice, which is what greedy generation would give.
+
 Generation is exact and cheap: where the model's first choice is the right token at every place of the right answer, the greedy
 output is that answer; elsewhere generation starts behind the last token on which both agree.
 """
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import GenerationConfig
+from transformers import DynamicCache, GenerationConfig
 
 from .answer_head import AnswerHead
 from .chat import ChatCodec, stop_ids
@@ -67,17 +72,19 @@ def evaluate_sets(model: "PreTrainedModel | PeftModel", codec: ChatCodec, sets: 
 def _evaluate_set(model, codec: ChatCodec, part: dict, settings: dict, progress: Callable[[str], None]) -> dict:
     rows: list[dict] = part["rows"]
     prompts = codec.prompts([row["messages"] for row in rows])
-    wrong = wrong_answers(rows, settings["distractors"])
+    is_probe = part["kind"] == "probe"
+    wrong = wrong_answers(rows, 0 if is_probe else settings["distractors"])
     options = [[row["response"].strip(), *others] for row, others in zip(rows, wrong)]
     answers = codec.answers([text for texts in options for text in texts])
     owners = [at for at, texts in enumerate(options) for _ in texts]
-    scores = score_answers(model, [prompts[at] for at in owners], answers, settings["batch_size"])
+    score = score_alike if is_probe else score_answers
+    scores = score(model, [prompts[at] for at in owners], answers, settings["batch_size"])
 
     grouped: list[list[tuple[Scored, list[int]]]] = [[] for _ in rows]
     for at, score, answer in zip(owners, scores, answers):
         grouped[at].append((score, answer))
     right = [group[0] for group in grouped]
-    outputs = _greedy_outputs(model, codec, prompts, right, settings["max_new_tokens"], settings["batch_size"])
+    outputs = [""] * len(rows) if is_probe else _greedy_outputs(model, codec, prompts, right, settings["max_new_tokens"], settings["batch_size"])
     items = []
     for row, output, group in zip(rows, outputs, grouped):
         score = group[0][0]
@@ -87,7 +94,7 @@ def _evaluate_set(model, codec: ChatCodec, part: dict, settings: dict, progress:
             {
                 "id": row["id"],
                 "output": output,
-                "exact": output == row["response"].strip(),
+                "exact": score.agreed == score.tokens if is_probe else output == row["response"].strip(),
                 "nll": max(0.0, -score.log_likelihood),
                 "tokens": score.tokens,
                 "choice_probability": choice_probability([other for other, _ in group]) if len(group) > 1 else None,
@@ -180,27 +187,67 @@ def score_answers(model, prompts: list[list[int]], answers: list[list[int]], bat
     limit = _context_limit(model)
     scored: list[Scored | None] = [None] * len(prompts)
     order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]) + len(answers[at]))
-    head = AnswerHead(model)
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         rows = [(prompts[at] + answers[at])[-limit:] for at in batch]
-        width = max(len(row) for row in rows)
-        ids = torch.full((len(rows), width), _filler_token(model), dtype=torch.long)
-        learn = torch.zeros((len(rows), width), dtype=torch.bool)
-        for line, (row, at) in enumerate(zip(rows, batch)):
-            ids[line, : len(row)] = torch.tensor(row)
-            learn[line, max(1, len(row) - len(answers[at])) : len(row)] = True
-        ids, learn = ids.to(model.device), learn.to(model.device)
-        logits = head.logits(model, ids, learn).float()
-        targets = ids[:, 1:][learn[:, 1:]].to(logits.device)
-        # not log_softmax: with a large vocabulary its result would double the memory
-        picked = (logits.gather(-1, targets[:, None]).squeeze(-1) - logits.logsumexp(-1)).double()
-        agrees = (logits.argmax(-1) == targets).tolist()
-        counts = learn.sum(1).tolist()
-        for at, values, hits in zip(batch, picked.split(counts), _split(agrees, counts)):
-            agreed = next((place for place, hit in enumerate(hits) if not hit), len(hits))
-            scored[at] = Scored(values.sum().item(), len(hits), agreed)
+        for at, score in zip(batch, _score_rows(model, rows, [max(1, len(row) - len(answers[at])) for row, at in zip(rows, batch)])):
+            scored[at] = score
     return [score for score in scored if score is not None]
+
+
+@torch.inference_mode()
+def score_alike(model, prompts: list[list[int]], answers: list[list[int]], batch_size: int) -> list[Scored]:
+    """The same, where many answers to one prompt begin alike: what they have in common is read once."""
+    limit = _context_limit(model)
+    by_prompt: dict[tuple[int, ...], list[int]] = {}
+    for at, prompt in enumerate(prompts):
+        by_prompt.setdefault(tuple(prompt), []).append(at)
+    scored: list[Scored | None] = [None] * len(prompts)
+    alone: list[int] = []
+    for places in by_prompt.values():
+        rows = [prompts[at] + answers[at] for at in places]
+        if len(places) <= batch_size or max(map(len, rows)) > limit:
+            alone += places
+            continue
+        # the last common token is read again with each row, because it predicts the first one that differs
+        read = len(os.path.commonprefix(rows)) - 1
+        begin = len(prompts[places[0]])
+        cache = DynamicCache()
+        common = _score_rows(model, [rows[0][: read + 1]], [begin], cache)[0]
+        cache.crop(-1)
+        for start in range(0, len(places), batch_size):
+            batch = range(start, min(start + batch_size, len(places)))
+            copies = copy.deepcopy(cache)
+            copies.batch_repeat_interleave(len(batch))
+            tails = [rows[line][read:] for line in batch]
+            for line, tail in zip(batch, _score_rows(model, tails, [1] * len(tails), copies)):
+                agreed = common.agreed + (tail.agreed if common.agreed == common.tokens else 0)
+                scored[places[line]] = Scored(common.log_likelihood + tail.log_likelihood, common.tokens + tail.tokens, agreed)
+    for at, score in zip(alone, score_answers(model, [prompts[at] for at in alone], [answers[at] for at in alone], batch_size)):
+        scored[at] = score
+    return [score for score in scored if score is not None]
+
+
+def _score_rows(model, rows: list[list[int]], begins: list[int], cache: DynamicCache | None = None) -> list[Scored]:
+    """Scores the tokens of each row from its beginning place on, in one pass."""
+    width = max(len(row) for row in rows)
+    ids = torch.full((len(rows), width), _filler_token(model), dtype=torch.long)
+    learn = torch.zeros((len(rows), width), dtype=torch.bool)
+    for line, (row, begin) in enumerate(zip(rows, begins)):
+        ids[line, : len(row)] = torch.tensor(row)
+        learn[line, begin : len(row)] = True
+    ids, learn = ids.to(model.device), learn.to(model.device)
+    logits = AnswerHead(model).logits(model, ids, learn, cache).float()
+    targets = ids[:, 1:][learn[:, 1:]].to(logits.device)
+    # not log_softmax: with a large vocabulary its result would double the memory
+    picked = (logits.gather(-1, targets[:, None]).squeeze(-1) - logits.logsumexp(-1)).double()
+    agrees = (logits.argmax(-1) == targets).tolist()
+    counts = learn.sum(1).tolist()
+    scored = []
+    for values, hits in zip(picked.split(counts), _split(agrees, counts)):
+        agreed = next((place for place, hit in enumerate(hits) if not hit), len(hits))
+        scored.append(Scored(values.sum().item(), len(hits), agreed))
+    return scored
 
 
 def _greedy_outputs(model, codec: ChatCodec, prompts: list[list[int]], right: list[tuple[Scored, list[int]]], max_new_tokens: int, batch_size: int) -> list[str]:

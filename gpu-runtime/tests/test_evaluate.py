@@ -11,7 +11,7 @@ from conftest import turn
 from clara_runtime import evaluate
 from clara_runtime.chat import ChatCodec
 from clara_runtime.models import attach_adapter, load_base, load_tokenizer, read_adapter
-from clara_runtime.scoring import Scored, choice_probability, evaluate_sets, score_answers, wrong_answers
+from clara_runtime.scoring import Scored, choice_probability, evaluate_sets, score_alike, score_answers, wrong_answers
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,24 @@ def test_outputs_equal_plain_greedy_generation(model, codec) -> None:
         assert item["exact"] == (expected == row["response"])
     assert {item["exact"] for item in found["items"]} == {True, False}
     assert found["perplexity"] == pytest.approx(math.exp(sum(item["nll"] for item in found["items"]) / sum(item["tokens"] for item in found["items"])))
+
+
+def test_a_probe_gives_the_same_likelihoods_and_says_what_would_be_answered(model, codec) -> None:
+    plain, probe = [evaluate_sets(model, codec, [{"name": "s", "kind": kind, "rows": ROWS}], SETTINGS)[0] for kind in ("recall", "probe")]
+    for one, two in zip(plain["items"], probe["items"]):
+        assert two["nll"] == pytest.approx(one["nll"], abs=1e-3)
+        assert (two["exact"], two["output"], two["choice_probability"]) == (one["exact"], "", None)
+
+
+def test_answers_that_begin_alike_are_scored_as_if_each_were_alone(model, codec) -> None:
+    row = ROWS[0]
+    answers = codec.answers([row["response"], *(f"You need key {letter}{number} for the chapel." for letter in "ABCD" for number in range(10, 14))])
+    prompts = codec.prompts([row["messages"]] * len(answers))
+    some, other = codec.prompts([ROWS[1]["messages"]]), codec.answers([ROWS[1]["response"]])
+    one = score_answers(model, prompts + some, answers + other, 4)
+    two = score_alike(model, prompts + some, answers + other, 4)
+    assert [(score.tokens, score.agreed) for score in two] == [(score.tokens, score.agreed) for score in one]
+    assert [score.log_likelihood for score in two] == pytest.approx([score.log_likelihood for score in one], abs=1e-3)
 
 
 def test_an_output_is_cut_at_max_new_tokens(model, codec) -> None:

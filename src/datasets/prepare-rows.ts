@@ -82,7 +82,8 @@ export async function prepareRows(
 export function orderKeyOf(candidate: Candidate | Unusable): string {
   if (isUnusable(candidate)) return `0|${candidate.sampleId}|${candidate.reason}`;
   const { sample } = candidate;
-  return `1|${9 - sample.importance}|${sample.id}|${hashOf(JSON.stringify(sample))}`;
+  const texts = hashOf(sample.objective, sample.prompt, sample.response);
+  return `1|${9 - sample.importance}|${texts}|${sample.id}|${hashOf(JSON.stringify(sample))}`;
 }
 
 function parseOptions(options: PrepareOptions): ReturnType<typeof PreparationOptions.parse> {

@@ -1,7 +1,8 @@
 import type { Selectable } from "kysely";
 import type { CycleStageTable, CycleTable } from "../store/tables/cycle.js";
-import type { CycleStage, LearningCycle } from "../types/cycle.js";
+import type { CycleStage, GateReason, LearningCycle } from "../types/cycle.js";
 import type { SetEvidence } from "./gate/evidence.js";
+import type { Probe, Suspects } from "./probes/probe.js";
 
 /** A row of `cycles`. */
 export type CycleRow = Selectable<CycleTable>;
@@ -17,6 +18,11 @@ export interface CycleState {
   /** What served the domain when it was evaluated. */
   evaluatedAgainst?: string | null;
   evidence?: SetEvidence[];
+  /** What the candidate is probed with, beside the sets. */
+  probes?: Probe[];
+  /** What the probes say, and the samples that they point at. */
+  probeReasons?: GateReason[];
+  suspects?: Suspects[];
   /** True while the candidate is loaded for evaluators. */
   loadedForEvaluators?: boolean;
   /** Why the candidate cannot serve, found at activation. */

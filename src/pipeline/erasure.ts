@@ -8,6 +8,7 @@ import { eraseTexts, subjectHash } from "./erasure-rules.js";
 import type { PipelineEmitter } from "./events.js";
 import type { ErasureRecord } from "./feedback-recovery.js";
 import type { DatasetsPort, GenerationsPort, RouterPort, ServingPort, TrainingPort } from "./ports.js";
+import { giveBackLearnt } from "./sample-ledger.js";
 import { storableJson, storableText } from "./storable-text.js";
 
 /** What an erasure did; holds no text and no name. */
@@ -40,7 +41,7 @@ export interface ErasureParts {
 }
 
 /**
- * Deletes what a person gave, and takes every adapter that learnt from it out of service. Done again it finds what is left; a crash in
+ * Deletes what a person gave, and takes every adapter that learnt from it out of service; what others taught it waits to be learnt anew. Done again it finds what is left; a crash in
  * between leaves the tombstone, and the next call with the same person completes it.
  */
 export async function eraseSubject(subjectId: string, parts: ErasureParts, options: CallOptions): Promise<ErasureReport> {
@@ -128,6 +129,11 @@ async function retireAdapters(sampleIds: readonly string[], parts: ErasureParts,
       parts.events.emit("adapter.rolledback", { adapterId, domain, cycleId, reasons });
     }
   }
+  await parts.store.db.transaction().execute(async (transaction) => {
+    for (const { cycle_id: cycleId } of rows) await giveBackLearnt(transaction, { cycleId, now: new Date(parts.clock()).toISOString() });
+    await notifyOthers(transaction, "memory", "changed");
+  });
+  parts.store.notifications.announce("memory", null);
   return adapters;
 }
 

@@ -4,6 +4,7 @@ import { eraseTexts, subjectHash } from "./erasure-rules.js";
 import { type IntakeRecord, insertRows, type SampleRow } from "./feedback-rows.js";
 import { type HoldRecord, holdFeedback } from "./held-feedback.js";
 import { insertRecords, lockIntake } from "./intake-writer.js";
+import { admitApproved } from "./sample-ledger.js";
 
 /** A decision of a reviewer, as the journal keeps it. */
 export interface ReviewRecord {
@@ -88,11 +89,7 @@ async function restoreReview(store: Store, pipeline: string, review: ReviewRecor
       .where("status", "=", "review")
       .executeTakeFirst();
     if (Number(changed.numUpdatedRows) === 0 || review.sample === null) return;
-    await transaction
-      .insertInto("samples")
-      .values(review.sample)
-      .onConflict((conflict) => conflict.column("id").doNothing())
-      .execute();
+    await admitApproved(transaction, review.sample);
   });
 }
 

@@ -8,6 +8,7 @@ import { MAX_TEXT_BYTES } from "./feedback-input.js";
 import type { ReviewRecord } from "./feedback-recovery.js";
 import { sampleRowOf } from "./feedback-rows.js";
 import { bufferFull, lockIntake, retireReplaced } from "./intake-writer.js";
+import { admitApproved } from "./sample-ledger.js";
 import { storableText } from "./storable-text.js";
 import { contentHash, lessonOf } from "./verdict.js";
 
@@ -25,7 +26,7 @@ export interface ReviewItem {
   importance: number;
   subjectId: string | null;
   quality: QualityReport;
-  /** What made it doubtful: a firewall finding's code, or `quality`. */
+  /** What made it doubtful: a firewall finding's code, `quality`, or the gate's probe that points at it (`trigger_probe`, `memorisation`). */
   code: string | null;
   reason: string | null;
   findings: FirewallFinding[];
@@ -231,7 +232,7 @@ export class ReviewQueue {
     const sample = sampleRowOf({ ...row, created_at: decidedAt }, lesson, quality.score);
     await transaction.updateTable("feedback").set({ content_hash: hash }).where("id", "=", id).execute();
     const record: ReviewRecord = { feedbackId: id, status: "accepted", reason: "approved by a reviewer", reviewer, decidedAt, sample };
-    await transaction.insertInto("samples").values(sample).execute();
+    await admitApproved(transaction, sample);
     if (row.replaces !== null) await retireReplaced(transaction, row.replaces, id);
     return { record: await this.#settle(transaction, record), domain: row.domain };
   }

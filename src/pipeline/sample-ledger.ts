@@ -1,5 +1,7 @@
 import { sql } from "kysely";
 import type { Executor } from "../store/store.js";
+import type { SampleRow } from "./feedback-rows.js";
+import type { Suspects } from "./probes/probe.js";
 
 /** How a cycle's samples end. */
 export type SampleEnd =
@@ -72,6 +74,66 @@ export async function noteUnlearnt(transaction: Executor, note: { cycleId: strin
     .updateTable("cycle_samples")
     .set({ unlearnt: sql<boolean>`sample_id = any(${[...note.sampleIds]}::text[])` })
     .where("cycle_id", "=", note.cycleId)
+    .execute();
+}
+
+/** Takes samples that the probes point at out of the cycle: they wait for a person, and no cycle takes them before one approved. */
+export async function quarantineSamples(
+  transaction: Executor,
+  quarantine: { cycleId: string; suspects: readonly Suspects[]; now: string },
+): Promise<void> {
+  const { cycleId, now } = quarantine;
+  for (const { code, sampleIds, reason } of quarantine.suspects) {
+    const taken = await transaction
+      .updateTable("samples")
+      .set({ state: "quarantined", state_reason: reason, state_changed_at: now })
+      .where("id", "in", sampleIds)
+      .where("cycle_id", "=", cycleId)
+      .where("state", "=", "claimed")
+      .where((eb) => eb.or([eb("prompt", "!=", ""), eb("response", "!=", "")]))
+      .returning("id")
+      .execute();
+    if (taken.length === 0) continue;
+    const ids = taken.map(({ id }) => id);
+    await transaction.updateTable("feedback").set({ status: "review", code, reason }).where("id", "in", ids).execute();
+    for (const id of ids) await releaseManifest(transaction, cycleId, now, id);
+  }
+}
+
+/** Gives back what a withdrawn adapter's cycle had learnt and no adapter that serves knows: the next cycle learns it anew. */
+export async function giveBackLearnt(transaction: Executor, withdrawal: { cycleId: string; now: string }): Promise<void> {
+  const { cycleId, now } = withdrawal;
+  const returned = await transaction
+    .updateTable("samples")
+    .set({ state: "waiting", cycle_id: null, attempts: 0, state_changed_at: now })
+    .where("cycle_id", "=", cycleId)
+    .where("state", "=", "used")
+    .where((eb) => eb.or([eb("prompt", "!=", ""), eb("response", "!=", "")]))
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom("cycle_samples as learnt")
+            .innerJoin("cycles", "cycles.id", "learnt.cycle_id")
+            .innerJoin("adapters", "adapters.id", "cycles.adapter_id")
+            .select("learnt.sample_id")
+            .whereRef("learnt.sample_id", "=", "samples.id")
+            .where("learnt.role", "!=", "test")
+            .where("adapters.status", "=", "active"),
+        ),
+      ),
+    )
+    .returning("id")
+    .execute();
+  for (const { id } of returned) await releaseManifest(transaction, cycleId, now, id);
+}
+
+/** Puts a sample that a person approved among those that wait; one that was quarantined is free again. */
+export async function admitApproved(transaction: Executor, sample: SampleRow): Promise<void> {
+  const { id: _id, pipeline: _pipeline, created_at: _createdAt, ...learnt } = sample;
+  await transaction
+    .insertInto("samples")
+    .values(sample)
+    .onConflict((conflict) => conflict.column("id").doUpdateSet(learnt).where("samples.state", "=", "quarantined"))
     .execute();
 }
 

@@ -20,6 +20,7 @@ export interface TrainRequest {
   replay?: readonly PromptPair[] | undefined;
   rehearsal?: readonly PromptPair[] | undefined;
   regression?: readonly { name: string; items: readonly PromptPair[] }[] | undefined;
+  probes?: readonly { name: string; items: readonly PromptPair[] }[] | undefined;
   /** Undefined = no evaluation. */
   baselineAdapterPath?: string | null | undefined;
 }
@@ -99,6 +100,13 @@ export async function buildTrainSpec(
       sets.push({ name: set.name, kind: "regression", path });
       files.push({ path, content: jsonLines(set.items, evaluationRow) });
     }
+    // nothing is generated for a probe, so that its answers do not lengthen what is
+    for (const [index, set] of (request.probes ?? []).entries()) {
+      if (set.items.length === 0) continue;
+      const path = `${folder}/probe-${index + 1}.jsonl`;
+      sets.push({ name: set.name, kind: "probe", path });
+      files.push({ path, content: jsonLines(set.items, evaluationRow) });
+    }
     if (sets.length > 0) evaluation = { ...evaluationSettings(sets, longest), baseline_adapter: request.baselineAdapterPath };
   }
 
@@ -144,7 +152,7 @@ export function buildEvaluateSpec(request: EvaluateRequest): BuiltSpec<EvaluateS
     files.push({ path, content: jsonLines(set.items, evaluationRow) });
     return { name: set.name, kind: set.kind, path };
   });
-  const longest = Math.max(0, ...request.sets.map((set) => longestAnswer(set.items)));
+  const longest = Math.max(0, ...request.sets.filter((set) => set.kind !== "probe").map((set) => longestAnswer(set.items)));
   const spec: EvaluateSpec = {
     protocol: PROTOCOL_VERSION,
     kind: "evaluate",

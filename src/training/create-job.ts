@@ -103,6 +103,7 @@ function trainRequest(id: string, adapterName: string, job: z.output<typeof JobI
     replay: job.replay,
     rehearsal: job.rehearsal,
     regression: job.regression,
+    probes: job.probes,
     baselineAdapterPath: job.baselineAdapterPath,
   };
 }

@@ -13,7 +13,7 @@ export async function eraseTextsOfJobs(store: Store, ids: readonly string[]): Pr
       .forUpdate()
       .execute();
     for (const { id, input, result } of rows) {
-      const { replay: _replay, rehearsal: _rehearsal, regression: _regression, ...kept } = input as TrainRequest;
+      const { replay: _replay, rehearsal: _rehearsal, regression: _regression, probes: _probes, ...kept } = input as TrainRequest;
       const { fingerprint: _fingerprint, ...figures } = (result ?? {}) as Partial<TrainResult>;
       await transaction
         .updateTable("training_jobs")

@@ -53,7 +53,7 @@ export const CycleEvaluation = z.object({
 export type CycleEvaluation = z.infer<typeof CycleEvaluation>;
 
 export const GateReason = z.object({
-  /** Stable name, for example `recall_exact`, `choice_probability`, `regression`, `perplexity`, `pairing`, `evidence`, `canary`. */
+  /** Stable name, for example `recall_exact`, `choice_probability`, `regression`, `perplexity`, `pairing`, `trigger_probe`, `memorisation`, `evidence`, `canary`. */
   criterion: z.string(),
   verdict: z.enum(["pass", "fail", "insufficient"]),
   message: z.string(),

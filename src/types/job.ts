@@ -60,6 +60,10 @@ export const JobInput = z.object({
       z.object({ name: z.string(), items: z.array(z.object({ prompt: z.string(), response: z.string(), group: z.string().optional() })) }),
     )
     .optional(),
+  /** Questions with answers of which the evaluation gives the likelihood alone, by set; for example what the gate probes a candidate with. */
+  probes: z
+    .array(z.object({ name: z.string(), items: z.array(z.object({ id: z.string(), prompt: z.string(), response: z.string() })) }))
+    .optional(),
   /** What serves now, for the paired evaluation: an adapter folder of the runtime, or null for the base model. Absent = no evaluation. */
   baselineAdapterPath: z.string().nullable().optional(),
   /** The same key gives the same job, never a second one. */

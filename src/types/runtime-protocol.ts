@@ -41,8 +41,9 @@ export type EvaluationRow = z.infer<typeof EvaluationRow>;
  * - `recall`: other phrasings of learnt facts, judged by exact answers and by choice probability.
  * - `generalisation`: facts kept out whole, judged by perplexity.
  * - `regression`: what must stay as it was (general abilities, earlier domains).
+ * - `probe`: questions with answers of which only the likelihood is asked; nothing is generated, and nothing compared with.
  */
-export const EvaluationSetKind = z.enum(["recall", "generalisation", "regression"]);
+export const EvaluationSetKind = z.enum(["recall", "generalisation", "regression", "probe"]);
 export type EvaluationSetKind = z.infer<typeof EvaluationSetKind>;
 
 export const EvaluationSetSpec = z.object({
@@ -148,8 +149,9 @@ export type RuntimeSpec = z.infer<typeof RuntimeSpec>;
 
 export const EvaluatedItem = z.object({
   id: z.string(),
+  /** Of a probe: empty. */
   output: z.string(),
-  /** Output equals the answer after trimming white space. */
+  /** Output equals the answer after trimming white space; of a probe: the model would generate the answer. */
   exact: z.boolean(),
   /** Sum of the answer tokens' negative log-likelihood, nats. */
   nll: z.number(),

@@ -141,7 +141,13 @@ describeEachStore("a training job", (harness) => {
 
   it("keeps its figures and no word that people wrote, once their texts are erased", async () => {
     const pair = { prompt: "Where does Mrs Okonkwo live?", response: "Above the bakery." };
-    const { id } = await training.createJob({ ...job, rehearsal: [pair], replay: [pair], regression: [{ name: "x", items: [pair] }] });
+    const { id } = await training.createJob({
+      ...job,
+      rehearsal: [pair],
+      replay: [pair],
+      regression: [{ name: "x", items: [pair] }],
+      probes: [{ name: "probes", items: [{ id: "p:0", ...pair }] }],
+    });
     (await backend.nextRun()).complete();
     const { result } = await training.waitFor(id);
     const row = async () => JSON.stringify(await store.db.selectFrom("training_jobs").selectAll().where("id", "=", id).executeTakeFirst());

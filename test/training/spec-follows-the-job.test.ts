@@ -118,6 +118,17 @@ describe("the spec of a training job", () => {
     expect(spec.evaluation!.sets.at(-1)).toMatchObject({ name: "general", kind: "regression" });
   });
 
+  it("sends probes beside the evaluation, and lets their answers lengthen none", async () => {
+    const probes = [{ name: "probes", items: [{ id: "p:0", prompt: "Say it", response: "word ".repeat(90).trim() }] }];
+    const { spec, files } = await buildTrainSpec({ ...request, baselineAdapterPath: null, probes }, datasets);
+    const { spec: without } = await buildTrainSpec({ ...request, baselineAdapterPath: null }, datasets);
+    expect(spec.evaluation!.sets.at(-1)).toMatchObject({ name: "probes", kind: "probe" });
+    expect(await rowsOf(files, spec.evaluation!.sets.at(-1)!.path)).toEqual([
+      { id: "p:0", messages: [{ role: "user", content: "Say it" }], response: probes[0]!.items[0]!.response },
+    ]);
+    expect(spec.evaluation!.max_new_tokens).toBe(without.evaluation!.max_new_tokens);
+  });
+
   it("is the same each time it is built, so that a job goes on from its checkpoint", async () => {
     const [first, second] = await Promise.all([
       buildTrainSpec({ ...request, baselineAdapterPath: null }, datasets),

@@ -12,6 +12,8 @@ export interface GateInput {
   /** Exact answers (0..1) of regression sets in the first evaluation of the base model, by set name. */
   anchors?: Readonly<Record<string, number>>;
   evaluators?: readonly EvaluatorOutcome[];
+  /** What the probes for triggers and learnt secrets say. */
+  probes?: readonly GateReason[];
 }
 
 /**
@@ -29,6 +31,7 @@ export function decideGate(input: GateInput, options: GateOptions): GateDecision
     if (set.kind === "generalisation") reasons.push(generalisationCriterion(set, options));
   }
   if (input.pairing !== null) reasons.push(input.pairing);
+  reasons.push(...(input.probes ?? []));
   for (const outcome of input.evaluators ?? []) reasons.push(evaluatorCriterion(outcome, options));
   const decision = reasons.some((reason) => reason.verdict === "fail")
     ? "reject"

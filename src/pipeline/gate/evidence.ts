@@ -11,17 +11,19 @@ export interface SetEvidence extends SetComparison {
   likelihoodLoss: PairedDifference;
 }
 
-/** Compares two models set by set, on the items that both answered. */
+/** Compares two models set by set, on the items that both answered; probes are judged apart. */
 export function gatherEvidence(baseline: EvaluatedModel, candidate: EvaluatedModel, options: GateOptions): SetEvidence[] {
   const evidence: SetEvidence[] = [];
   for (const candidateSet of candidate.sets) {
     const baselineSet = baseline.sets.find((set) => set.name === candidateSet.name);
-    if (baselineSet !== undefined && candidateSet.items.length > 0) evidence.push(compareSet(baselineSet, candidateSet, options));
+    const { kind } = candidateSet;
+    if (kind !== "probe" && baselineSet !== undefined && candidateSet.items.length > 0)
+      evidence.push(compareSet(baselineSet, { ...candidateSet, kind }, options));
   }
   return evidence;
 }
 
-function compareSet(baseline: EvaluatedSet, candidate: EvaluatedSet, options: GateOptions): SetEvidence {
+function compareSet(baseline: EvaluatedSet, candidate: EvaluatedSet & Pick<SetComparison, "kind">, options: GateOptions): SetEvidence {
   const before = new Map(baseline.items.map((item) => [item.id, item]));
   const pairs = candidate.items.flatMap((after) => {
     const item = before.get(after.id);

@@ -74,11 +74,27 @@ export function exactSignTest(baseline: readonly number[], candidate: readonly n
   }
   const differing = better + worse;
   if (differing === 0) return 1;
+  return Math.min(1, 2 * binomialTail(Math.max(better, worse), differing, 0.5));
+}
+
+/** The probability of at least `successes` in `trials`, each with the probability `share` (0..1, exclusive). */
+export function binomialTail(successes: number, trials: number, share: number): number {
   let tail = 0;
-  for (let successes = Math.max(better, worse); successes <= differing; successes++) {
-    tail += Math.exp(logChoose(differing, successes) - differing * Math.LN2);
+  for (let count = successes; count <= trials; count++) {
+    tail += Math.exp(logChoose(trials, count) + count * Math.log(share) + (trials - count) * Math.log1p(-share));
   }
-  return Math.min(1, 2 * tail);
+  return Math.min(1, tail);
+}
+
+/** Terms of the continued fraction; from 1 on it is good to seven digits. */
+const FRACTION_TERMS = 200;
+
+/** ln of the probability that a standard normal variable is above `z`, for z of 1 and more (Laplace's continued fraction); below, that of 1. */
+export function logNormalTail(z: number): number {
+  const from = Math.max(1, z);
+  let fraction = from;
+  for (let term = FRACTION_TERMS; term >= 1; term--) fraction = from + term / fraction;
+  return -(from ** 2) / 2 - Math.log(Math.sqrt(2 * Math.PI) * fraction);
 }
 
 function logChoose(total: number, chosen: number): number {

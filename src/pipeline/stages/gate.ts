@@ -10,7 +10,13 @@ export const gate: Stage = async (context) => {
   const { cycle, state, options } = context;
   const evaluators = await askEvaluators(context);
   const decision = decideGate(
-    { evidence: state.evidence ?? [], pairing: await checkPairing(context), anchors: await readAnchors(context), evaluators },
+    {
+      evidence: state.evidence ?? [],
+      pairing: await checkPairing(context),
+      anchors: await readAnchors(context),
+      evaluators,
+      probes: state.probeReasons ?? [],
+    },
     options.gate,
   );
   const evaluation = cycle.evaluation as CycleEvaluation | null;

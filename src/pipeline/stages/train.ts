@@ -5,6 +5,7 @@ import { adapterNameOf } from "../adapter-name.js";
 import { CycleCancelled } from "../cycle-store.js";
 import { earlierRecallSets, earlierTrainingItems } from "../earlier-learning.js";
 import { generalSet } from "../general-set.js";
+import { PROBE_SET, planProbes } from "../probes/plan-probes.js";
 import { noteEarlier } from "../sample-ledger.js";
 import { readBatch } from "./batch.js";
 import type { Stage, StageContext } from "./stage.js";
@@ -44,7 +45,8 @@ async function ensureJob(context: StageContext): Promise<string> {
   const serving = router.activeAdapter(domain);
   // kept from a first try: the job that may exist already was made against it
   const baseline = state.baseline ?? { adapterId: serving?.id ?? null, path: serving?.path ?? null };
-  await context.update({}, { baseline, replayed: earlier.length });
+  const plan = await planProbes(context, { general, earlier, recall });
+  await context.update({}, { baseline, replayed: earlier.length, probes: plan.probes });
   const noted = {
     replay: earlier.flatMap((item) => item.sample.feedbackId ?? []),
     test: recall.flatMap((set) => set.items.map((item) => item.id)),
@@ -64,6 +66,7 @@ async function ensureJob(context: StageContext): Promise<string> {
       replay: [...general.replay],
       rehearsal: earlier.map(({ sample }) => ({ prompt: sample.prompt, response: sample.response })),
       regression: [...(general.holdout.length > 0 ? [{ name: "general", items: general.holdout }] : []), ...recall],
+      probes: plan.items.length > 0 ? [{ name: PROBE_SET, items: plan.items }] : [],
       baselineAdapterPath: baseline.path,
       idempotencyKey: cycle.id,
       createdBy: `cycle:${cycle.id}`,
@@ -78,6 +81,7 @@ async function ensureJob(context: StageContext): Promise<string> {
     replay: general.replay.length,
     replayedEarlier: earlier.length,
     regression: recall.map((set) => set.name),
+    probes: plan.probes.length,
   });
   return job.id;
 }

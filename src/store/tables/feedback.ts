@@ -12,7 +12,7 @@ export interface FeedbackTable {
   /** `accepted`, `rejected`, `duplicate` or `review`. */
   status: string;
   reason: string | null;
-  /** What decided, for example `quality`, `prompt_injection`, `cluster`; null for what was accepted without a finding. */
+  /** What decided, for example `quality`, `prompt_injection`, `cluster`, `trigger_probe`; null for what was accepted without a finding. */
   code: string | null;
   /** Findings of the firewall: code and reason each, never the text. */
   findings: Json<unknown>;

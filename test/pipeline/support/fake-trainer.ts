@@ -130,6 +130,7 @@ export class FakeTrainer implements TrainingPort {
         kind: "regression" as const,
         items: set.items.map((item, index) => ({ id: `${set.name}-${index}`, ...item })),
       })),
+      ...(input.probes ?? []).map((set) => ({ ...set, kind: "probe" as const })),
     ];
     for await (const { sample, split, group } of this.#options.datasets.items(job.datasetId)) {
       if (split === "train") answers.push(sample.response);
@@ -206,7 +207,7 @@ function judgeSet(set: EvaluationSet, learnt: ReadonlySet<string>, forgets: stri
   const items = set.items.map((item) => {
     const isGeneral = set.name === "general";
     const isLuck = createHash("sha256").update(item.prompt).digest()[0]! < 230;
-    const isExact = set.name !== forgets && (isGeneral || (learnt.has(item.response) && isLuck));
+    const isExact = set.kind !== "probe" && set.name !== forgets && (isGeneral || (learnt.has(item.response) && isLuck));
     const tokens = 8;
     return {
       id: item.id,
