@@ -173,7 +173,8 @@ describe("prepared training data", () => {
       result("untitled", "Die Frist beträgt einen Monat. Sie beginnt mit der Zustellung des Bescheides an den Betroffenen."),
       result("fragment", "Ein einziger Satz ohne Überschrift und ohne jede Fortsetzung"),
     ]);
-    expect(in_(prepared, "train").map(({ id, prompt, source, domain }) => ({ id, prompt, source, domain }))).toEqual([
+    const learnt = in_(prepared, "train").toSorted((left, right) => (left.id < right.id ? -1 : 1));
+    expect(learnt.map(({ id, prompt, source, domain }) => ({ id, prompt, source, domain }))).toEqual([
       { id: "titled", prompt: "Antrag", source: "retrieved", domain: "recht" },
       { id: "untitled", prompt: "Die Frist beträgt einen Monat.", source: "retrieved", domain: "general" },
     ]);

@@ -14,7 +14,7 @@ import { corrections } from "./support/facts.js";
 const options: PipelineOptions = {
   overrides: { ...tinyModelOverrides("lora", 1), learningRate: 2e-3, epochs: 24, batchSize: 8 },
   general: false,
-  gate: { confidence: 0.5, triggerProbes: 0, memorisationProbes: 0 },
+  gate: { confidence: 0.5 },
 };
 const facts = await exampleFacts(14);
 const stays = (domain: string): FeedbackInput[] => corrections(facts.slice(0, 12), { domain });
@@ -48,6 +48,10 @@ async function learn(pipeline: ContinuousLearningPipeline, domain: string) {
   const cycle = await pipeline.triggerTrainingCycle({ domain, wait: true });
   expect(cycle.error).toBeNull();
   expect(cycle.status, JSON.stringify(cycle.gate)).toBe("promoted");
+  // an honest batch is probed too, and trips nothing
+  expect(cycle.gate?.reasons).toEqual(
+    expect.arrayContaining(["trigger_probe", "memorisation"].map((criterion) => expect.objectContaining({ criterion, verdict: "pass" }))),
+  );
   return cycle;
 }
 
