@@ -71,11 +71,12 @@ describeEachStore("a cycle", (harness) => {
   });
 
   it("rejects wrong answers to known questions, and what serves is unchanged", async () => {
-    const { pipeline, router, domain } = await learnt();
+    // which of the many alike are accepted, and so how many of each person, depends on their order
+    const { pipeline, router, domain } = await learnt({ triggers: { maxSubjectShare: 1 } });
     const first = await pipeline.triggerTrainingCycle({ domain, wait: true });
     const wrong = facts(30).map((fact) => ({
       ...fact,
-      answer: fact.answer.replace(/M(r|rs) \w+\.$/, `Mr Wrong of the ${fact.answer.split(" ")[5]}.`),
+      answer: fact.answer.replace(/M(r|rs) \w+\.$/, `Mr Wrong of the ${fact.answer.split(" ")[4]}.`),
     }));
     await addAll(pipeline, corrections(wrong, { domain }));
     const events: string[] = [];
