@@ -288,7 +288,8 @@ export class Corpus {
       .where("corpus_embedder.name", "=", this.#embedder.name)
       .groupBy(["corpus_embedder.id", "corpus_embedder.dimensions"])
       .execute();
-    for (const row of rows) if (Number(row.count) >= this.#indexFromChunks) await buildVectorIndex(db, row.id, row.dimensions);
+    for (const { id, dimensions, count } of rows)
+      if (Number(count) >= this.#indexFromChunks) await buildVectorIndex(db, id, dimensions, Number(count));
   }
 }
 

@@ -1,7 +1,13 @@
 import { sql } from "kysely";
 import { EngineError } from "../errors.js";
 import type { Executor } from "../store/store.js";
+import { inTransaction } from "../store/transaction.js";
 import type { CallOptions, Embedder } from "../types/index.js";
+
+/** What the graph of the index holds of a vector besides its numbers. */
+const GRAPH_BYTES = 600;
+const LEAST_BUILD_MEGABYTES = 64;
+const MOST_BUILD_MEGABYTES = 1024;
 
 /** Embeds texts and brings the vectors to unit length; null for a text without direction (all zeros). */
 export async function embedUnit(embedder: Embedder, texts: readonly string[], options: CallOptions = {}): Promise<(number[] | null)[]> {
@@ -46,12 +52,20 @@ export function vectorIndexName(embedderId: number | ""): string {
   return `corpus_chunk_embedding_${embedderId}`;
 }
 
-/** Builds the HNSW index over one embedder's vectors where there is none yet (some seconds for 10,000 chunks). */
-export async function buildVectorIndex(executor: Executor, embedderId: number, dimensions: number): Promise<void> {
+/**
+ * Builds the HNSW index over one embedder's vectors where there is none yet (some seconds for 10,000 chunks). The build has as much memory as its graph needs, 1 GiB
+ * at most: a graph that outgrows its memory is built on disk from there on, many times slower.
+ */
+export async function buildVectorIndex(executor: Executor, embedderId: number, dimensions: number, chunks: number): Promise<void> {
   const { type, canBeIndexed } = vectorTypeOf(dimensions);
   if (!canBeIndexed) return;
-  await sql`
-    create index if not exists ${sql.ref(vectorIndexName(embedderId))} on clara.corpus_chunk
-    using hnsw ((embedding::${sql.raw(type)}(${sql.lit(dimensions)})) ${sql.raw(`${type}_cosine_ops`)})
-    where embedder_id = ${sql.lit(embedderId)}`.execute(executor);
+  const bytes = chunks * (dimensions * (type === "vector" ? 4 : 2) + GRAPH_BYTES);
+  const megabytes = Math.min(MOST_BUILD_MEGABYTES, Math.max(LEAST_BUILD_MEGABYTES, Math.ceil((bytes * 1.2) / 2 ** 20)));
+  await inTransaction(executor, async (transaction) => {
+    await sql`select set_config('maintenance_work_mem', ${`${megabytes}MB`}, true)`.execute(transaction);
+    await sql`
+      create index if not exists ${sql.ref(vectorIndexName(embedderId))} on clara.corpus_chunk
+      using hnsw ((embedding::${sql.raw(type)}(${sql.lit(dimensions)})) ${sql.raw(`${type}_cosine_ops`)})
+      where embedder_id = ${sql.lit(embedderId)}`.execute(transaction);
+  });
 }

@@ -408,3 +408,35 @@ describe("chunks", () => {
     );
   });
 });
+
+describeEachDatabase("the keyword score", (harness) => {
+  const filler = "and some more is told of other things here";
+  const documents: DocumentInput[] = [
+    { id: "once", content: `A lantern is named, ${filler}` },
+    { id: "often", content: `A lantern is a lantern, and a lantern it remains, more is told of here` },
+    { id: "long", content: `A lantern is named, ${`${filler}, `.repeat(12)}` },
+    { id: "titled", title: "Lantern", content: `This is named, ${filler}` },
+    ...Array.from({ length: 12 }, (_, index) => ({
+      id: `other-${index}`,
+      content: `A kettle is named for the ${index}th time, ${filler}`,
+    })),
+  ].map((document) => ({ ...document, language: "english" as const }));
+
+  it("grows with how often a word stands there for the length, more for a title, and stays below 1", async () => {
+    const datasets = new DatasetManager({ store: await harness.open() });
+    await datasets.addDocuments(documents);
+    const results = await datasets.search({ queryText: "lantern", searchTypes: ["keyword"] });
+    const scores = Object.fromEntries(results.map(({ metadata, score }) => [metadata.documentId as string, score]));
+    expect(Object.keys(scores).sort()).toEqual(["long", "often", "once", "titled"]);
+    expect(scores.often).toBeGreaterThan(scores.once!);
+    expect(scores.titled).toBeGreaterThan(scores.once!);
+    expect(scores.once).toBeGreaterThan(scores.long!);
+    for (const score of Object.values(scores)) expect(score > 0 && score < 1).toBe(true);
+    // However many are asked for, a text has the same score.
+    const [best] = await datasets.search({ queryText: "lantern kettle", searchTypes: ["keyword"], topK: 1 });
+    const many = await datasets.search({ queryText: "lantern kettle", searchTypes: ["keyword"], topK: 500 });
+    expect(many[0]).toEqual(best);
+    // The rare word decides.
+    expect(best!.metadata.documentId).toBe("often");
+  });
+});

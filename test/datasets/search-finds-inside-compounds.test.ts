@@ -58,9 +58,13 @@ describeEachDatabase("keyword search of German compounds", (harness) => {
     if (!store.capabilities.trigram) return;
     const plan = await store.db.transaction().execute(async (transaction) => {
       await sql`set local enable_seqscan = off`.execute(transaction);
-      return sql<Record<string, string>>`
+      // On a few texts, the index over their languages is as good.
+      await sql`drop index clara.corpus_chunk_language`.execute(transaction);
+      const explained = await sql<Record<string, string>>`
         explain select id from clara.corpus_chunk chunk where language in ('pg_catalog.german'::regconfig, 'pg_catalog.simple'::regconfig)
           and (coalesce(title, '') || ' ' || content) ilike '%genehmigung%'`.execute(transaction);
+      await sql`create index corpus_chunk_language on clara.corpus_chunk (language)`.execute(transaction);
+      return explained;
     });
     expect(plan.rows.map((row) => row["QUERY PLAN"]).join("\n")).toContain("corpus_chunk_trigram");
   });

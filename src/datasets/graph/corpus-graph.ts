@@ -73,18 +73,21 @@ export async function insertGraphs(executor: Executor, chunks: readonly { id: st
     insert into clara.corpus_entity (name, label, kind)
     select * from unnest(${names}::text[], ${labels}::text[], ${kinds}::text[])
     on conflict (name) do nothing`.execute(executor);
+  // By number from here on: a join by name would read every entity that there is, once a batch.
+  const known = await sql<{ id: number; name: string }>`
+    select id, name from clara.corpus_entity where name = any(${names}::text[])`.execute(executor);
+  const numbers = new Map(known.rows.map(({ id, name }) => [name, id]));
+  const numbersOf = (of: readonly string[]): number[] => of.map((name) => numbers.get(name)!);
   await sql`
     insert into clara.corpus_mention (entity_id, chunk_id, weight)
-    select entity.id, mention.chunk_id, mention.weight
-    from unnest(${mentions.names}::text[], ${mentions.chunkIds}::text[], ${mentions.weights}::real[]) as mention (name, chunk_id, weight)
-    join clara.corpus_entity entity on entity.name = mention.name`.execute(executor);
+    select * from unnest(${numbersOf(mentions.names)}::integer[], ${mentions.chunkIds}::text[], ${mentions.weights}::real[])`.execute(
+    executor,
+  );
   await sql`
     insert into clara.corpus_relation (from_entity, to_entity, kind, weight, chunk_id)
-    select source.id, target.id, relation.kind, 1, relation.chunk_id
-    from unnest(${relations.from}::text[], ${relations.to}::text[], ${relations.kinds}::text[], ${relations.chunkIds}::text[])
-      as relation (source, target, kind, chunk_id)
-    join clara.corpus_entity source on source.name = relation.source
-    join clara.corpus_entity target on target.name = relation.target`.execute(executor);
+    select "from", "to", kind, 1, chunk_id
+    from unnest(${numbersOf(relations.from)}::integer[], ${numbersOf(relations.to)}::integer[], ${relations.kinds}::text[], ${relations.chunkIds}::text[])
+      as relation ("from", "to", kind, chunk_id)`.execute(executor);
 }
 
 /** Deletes documents and the entities that only they spoke of; gives how many documents were there. */

@@ -5,15 +5,23 @@ import { insideLongerWords, wordPartsOf } from "./compound-words.js";
 const MATCHES_PER_WORD = 20_000;
 /** How many times as many chunks are ranked as are handed on. */
 const RANKED_PER_CANDIDATE = 2;
+/** The usual constants of BM25: how soon another mention of a word counts less, and how much the length of a chunk counts. */
+const K1 = 1.2;
+const B = 0.75;
+/** How much more a word in a title counts. */
+const MORE_IN_TITLE = 1;
+/** Of so many chunks, those that have most of the query, the mean length is taken: the same whatever `topK` is. */
+const SAMPLED_FOR_LENGTH = 100;
 
-/** The query's words in each language. Without operators (quotes, OR, a leading minus) any of them may match: a question is no list of conditions. */
+/** The query's words in each language that some chunk has: in another one they would only be looked up in vain. Without operators (quotes, OR, a leading minus) any of them may match: a question is no list of conditions. */
 export function queriesOf(queryText: string): RawBuilder<unknown> {
   const query = hasOperators(queryText)
     ? sql`websearch_to_tsquery(config, ${queryText})`
     : sql`replace(plainto_tsquery(config, ${queryText})::text, ' & ', ' | ')::tsquery`;
   return sql`
     select config, ${query} as query, tsvector_to_array(to_tsvector(config, ${queryText})) as words
-    from unnest(array['english', 'german', 'simple']::regconfig[]) as config`;
+    from unnest(array['english', 'german', 'simple']::regconfig[]) as config
+    where (select language from clara.corpus_chunk where language >= config order by language limit 1) = config`;
 }
 
 function hasOperators(queryText: string): boolean {
@@ -21,8 +29,11 @@ function hasOperators(queryText: string): boolean {
 }
 
 /**
- * Which chunks have which words comes from the index alone; only the best of them are ranked by the places of the words, which is the expensive part.
- * Rare words count more: the weight of a word is ln(1 + chunks / chunks that have it), that of a word that no chunk has is ln 2.
+ * BM25 (Robertson and Zaragoza 2009) over what a chunk of usual length would have that has each word of the query once, and its hyperbolic tangent, so that scores are absolute and
+ * below 1: such a chunk has .76. A word counts by how rare it is, and by how often it stands in the chunk for its length: times · (k1 + 1) / (times + k1 · (1 − b + b · length / usual length)).
+ *
+ * Which chunks have which words comes from the index alone; only for the best of them the words are counted, which is the expensive part.
+ * The weight of a word is ln(1 + chunks / chunks that have it), that of a word that no chunk has is ln 2.
  */
 export function keywordLeg(
   { queryText, hasTrigrams }: { queryText: string; hasTrigrams: boolean },
@@ -51,15 +62,35 @@ export function keywordLeg(
       left join frequencies using (config, word)
     ),
     possible as (select config, sum(weight) as weight from weights group by config),
-    best as (
-      select matches.id, matches.config, least(1, sum(weights.weight * matches.share) / min(possible.weight)) as coverage, array_agg(matches.shown order by weights.weight desc, word) as words
+    best as materialized (
+      select matches.id, sum(weights.weight * matches.share) / min(possible.weight) as coverage, min(possible.weight) as possible,
+        array_agg(word order by weights.weight desc, word) as words, array_agg(matches.shown order by weights.weight desc, word) as shown,
+        array_agg(weights.weight * matches.share order by weights.weight desc, word) as weights
       from matches join weights using (config, word) join possible using (config)
       group by matches.id, matches.config
       order by coverage desc, matches.id
       limit ${perLeg * RANKED_PER_CANDIDATE}
+    ),
+    counted as materialized (
+      select best.*, row_number() over (order by coverage desc, best.id) as place, inside.length, inside.lexemes, inside.times
+      from best join clara.corpus_chunk chunk on chunk.id = best.id
+      cross join lateral (
+        select sum(cardinality(positions)) as length,
+          array_agg(lexeme) filter (where lexeme = any(best.words)) as lexemes,
+          array_agg(cardinality(positions) + ${MORE_IN_TITLE}::integer * cardinality(array_positions(weights, 'A'))) filter (where lexeme = any(best.words)) as times
+        from unnest(chunk.search)
+      ) inside
     )
-    select best.id, best.coverage * (0.5 + 0.5 * ts_rank_cd('{0.5, 0.6, 0.8, 1.0}', chunk.search, queries.query, 32)) as score, best.words[1:5] as reasons
-    from best join queries using (config) join clara.corpus_chunk chunk on chunk.id = best.id
-    order by score desc, best.id
+    select counted.id, tanh(ranked.score) as score, counted.shown[1:5] as reasons
+    from counted
+    cross join (select avg(length) as length from counted where place <= ${SAMPLED_FOR_LENGTH}) usual
+    cross join lateral (
+      select sum(asked.weight * often * ${K1 + 1}::double precision / (often + ${K1}::double precision * (1 - ${B}::double precision + ${B}::double precision * counted.length / usual.length)))
+        / counted.possible as score
+      from unnest(counted.words, counted.weights) as asked (word, weight)
+      left join unnest(counted.lexemes, counted.times) as found (word, times) using (word)
+      cross join lateral (select coalesce(found.times, 1)::double precision as often) counts
+    ) ranked
+    order by score desc, counted.id
     limit ${perLeg}`;
 }

@@ -50,7 +50,7 @@ export interface FoundChunk {
  * The whole search as one statement: each leg filters, scores 0..1 and caps; then the legs are fused, see `fusedScore`.
  * The graph leg counts only where the graph knows some entity of the query.
  *
- * Keyword score: share of the query's words (rare ones count more) in the chunk × (½ + ½ · `ts_rank_cd` with normalisation 32, that is rank / (rank + 1)); so a chunk with all words is above ½.
+ * Keyword score: see `keywordLeg`.
  * Vector score: cosine, negative ones as 0. Graph score: see `graphSteps`.
  */
 export function searchStatement(input: StatementInput): RawBuilder<FoundChunk> {

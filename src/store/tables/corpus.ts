@@ -135,6 +135,7 @@ export const corpusMigrations: Record<string, Migration> = {
       await sql`create index corpus_chunk_search on clara.corpus_chunk using gin (search)`.execute(db);
       await sql`create index corpus_chunk_document on clara.corpus_chunk (document_id, position)`.execute(db);
       await sql`create index corpus_chunk_embedder on clara.corpus_chunk (embedder_id)`.execute(db);
+      await sql`create index corpus_chunk_language on clara.corpus_chunk (language)`.execute(db);
       await sql`create index corpus_chunk_domain on clara.corpus_chunk (domain)`.execute(db);
       await sql`create index corpus_chunk_tenant on clara.corpus_chunk (tenant) where tenant is not null`.execute(db);
       await createGraph(db);
