@@ -1,9 +1,10 @@
 /**
  * The arrows of the house (docs/architecture.md): each room may import only the rooms below it.
- *   types, errors, support ← store, runtime, embedders ← datasets, router, client, training ← pipeline, uds3 ← clara ← integrations, cli
+ *   types, errors ← support ← store, runtime, embedders ← datasets, router, client, training ← pipeline, uds3 ← clara ← integrations, cli
  */
 const floors = [
-  { rooms: ["types", "errors.ts", "support"], below: [] },
+  { rooms: ["types", "errors.ts"], below: [] },
+  { rooms: ["support"], below: ["types", "errors.ts"] },
   { rooms: ["store", "runtime", "embedders"], below: ["types", "errors.ts", "support"] },
   { rooms: ["datasets", "router", "client", "training"], below: ["types", "errors.ts", "support", "store", "runtime", "embedders"] },
   { rooms: ["pipeline"], below: ["types", "errors.ts", "support", "store", "embedders"] },

@@ -8,7 +8,7 @@ import type { RoutingDecision } from "../types/routing.js";
 export interface RequestRouter {
   route(
     messages: readonly ConversationTurn[],
-    options: { domain?: string; subjectId?: string; signal?: AbortSignal },
+    options: { domain?: string; subjectId?: string; tenant?: string; signal?: AbortSignal },
   ): Promise<RoutingDecision>;
 }
 

@@ -1,6 +1,7 @@
 import type { ReadableStream } from "node:stream/web";
 import { AbortedError, ConfigurationError } from "../errors.js";
 import type { Executor, Store } from "../store/store.js";
+import { plainDomain } from "../support/tenancy.js";
 import type {
   AddDocumentsResult,
   CallOptions,
@@ -422,7 +423,7 @@ export class DatasetManager {
 
   /** Best match of a text among the domain's documents; null where there are none. */
   async #relevance(text: string, domain: string, options?: CallOptions): Promise<number | null> {
-    const [best] = await this.search({ queryText: text.slice(0, 8192), topK: 1, filters: { domain } }, options);
+    const [best] = await this.search({ queryText: text.slice(0, 8192), topK: 1, filters: { domain: plainDomain(domain) } }, options);
     if (best) return best.score;
     const { chunks } = await this.#corpus.statistics(options);
     return chunks === 0 ? null : 0;

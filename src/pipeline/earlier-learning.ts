@@ -1,4 +1,6 @@
+import { sql } from "kysely";
 import { seededRandom } from "../support/seeded-random.js";
+import { tenantPartOf } from "../support/tenancy.js";
 import type { CallOptions } from "../types/common.js";
 import type { DatasetItem, SplitName } from "../types/dataset.js";
 import { shuffled } from "./gate/statistics.js";
@@ -106,6 +108,8 @@ async function otherDomains(parts: Parts, domain: string): Promise<string[]> {
     .select(["domain", (eb) => eb.fn.max("ended_at").as("latest")])
     .where("pipeline", "=", parts.options.name)
     .where("domain", "!=", domain)
+    // nobody is tested on what a tenant said but that tenant
+    .where(sql<boolean>`(position('--' in domain) = 0 or starts_with(domain, ${`${tenantPartOf(domain) ?? ""}--`}))`)
     .where("status", "=", "promoted")
     .groupBy("domain")
     .orderBy("latest", "desc")

@@ -152,5 +152,7 @@ function unreadableAt(number: number, code: string, reason: string): UnreadableF
 }
 
 function isInputError(error: unknown): error is ClaraError {
-  return ClaraError.isInstance(error) && ["feedback_invalid", "payload_too_large", "generation_not_found"].includes(error.code);
+  return (
+    ClaraError.isInstance(error) && ["feedback_invalid", "input_invalid", "payload_too_large", "generation_not_found"].includes(error.code)
+  );
 }

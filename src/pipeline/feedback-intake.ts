@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { NotFoundError, ValidationError } from "../errors.js";
+import { plainDomain } from "../support/tenancy.js";
 import { type CallOptions, DEFAULT_DOMAIN, type Logger, Slug } from "../types/common.js";
 import type { FeedbackInput, FeedbackReceipt, FirewallFinding, QualityReport } from "../types/feedback.js";
 import { ratingOutcomeOf } from "./canary/canary-outcomes.js";
@@ -11,6 +12,7 @@ import { textHash } from "./generation-log.js";
 import type { IntakeOutcome, IntakeWriter } from "./intake-writer.js";
 import type { DatasetsPort, FoundGeneration, GenerationsPort, RouterPort } from "./ports.js";
 import { storableJson, storableText } from "./storable-text.js";
+import { foreignTenant, keyWithin, learningDomain, sketchWithin, type TenantMode, tenantOfFeedback } from "./tenants.js";
 import { contentHash, judge, lessonOf } from "./verdict.js";
 
 /** What the intake is made of. */
@@ -23,6 +25,7 @@ export interface FeedbackIntakeParts {
   router: Pick<RouterPort, "recordOutcome">;
   events: PipelineEmitter;
   reviewFrom: number;
+  tenants: TenantMode;
   /** A rating of a canary's arm was written. */
   onCanaryRating: () => void;
   clock: () => number;
@@ -54,17 +57,19 @@ export class FeedbackIntake {
     const parsed = parseFeedback(input);
     const { firewall } = this.#parts;
     const generation = await this.#resolveGeneration(parsed, options);
-    const origin = firewall.checkOrigin(parsed, generation);
+    const tenant = tenantOfFeedback(parsed, generation);
+    const origin = foreignTenant(parsed, generation) ?? firewall.checkOrigin(parsed, generation);
     const { texts, finding } = firewall.screenPersonalData({ ...parsed, ...textsOf(parsed, generation) });
     const { prompt, response, correction, comment } = texts;
     const lesson = { prompt, ...lessonOf({ response, correction, rating: parsed.rating }) };
-    const domain = parsed.domain ?? slugOrNull(generation?.domain) ?? DEFAULT_DOMAIN;
-    const quality = await this.#parts.quality.check({ prompt, response: lesson.answer }, { domain, ...options });
+    const domain = learningDomain(parsed.domain ?? slugOrNull(generation?.domain) ?? DEFAULT_DOMAIN, tenant, this.#parts.tenants);
+    const quality = await this.#parts.quality.check({ prompt, response: lesson.answer }, { domain: plainDomain(domain), ...options });
     const found = [origin, finding, ...firewall.screen(texts, { ...lesson, rating: parsed.rating })];
     const findings = found.filter((one) => one !== null);
     const verdict = judge(quality, findings, this.#parts.reviewFrom);
     const mayCount = verdict.status !== "rejected" && lesson.objective === "imitate";
-    const sketch = mayCount ? this.#parts.quality.sketch?.({ prompt, response: lesson.answer }) : undefined;
+    const ownSketch = mayCount ? this.#parts.quality.sketch?.({ prompt, response: lesson.answer }) : undefined;
+    const sketch = ownSketch && sketchWithin(domain, ownSketch);
     const feedback: FeedbackRow = {
       id: randomUUID(),
       pipeline: this.#parts.pipeline,
@@ -83,13 +88,13 @@ export class FeedbackIntake {
       importance: parsed.importance,
       subject_id: storableOrNull(parsed.subjectId ?? generation?.subjectId),
       source: storableText(parsed.source ?? "api"),
-      idempotency_key: storableOrNull(parsed.idempotencyKey),
+      idempotency_key: parsed.idempotencyKey === undefined ? null : keyWithin(domain, storableText(parsed.idempotencyKey)),
       generation_id: storableOrNull(parsed.generationId),
-      content_hash: verdict.status === "rejected" ? null : contentHash(lesson.objective, prompt, lesson.answer),
+      content_hash: verdict.status === "rejected" ? null : contentHash(lesson.objective, prompt, lesson.answer, domain),
       duplicate_of: null,
       replaces: verdict.status === "rejected" ? null : (options.replaces ?? null),
       quality: storableJson(quality),
-      metadata: storableJson(parsed.metadata ?? {}),
+      metadata: storableJson({ ...parsed.metadata, ...(tenant === null ? {} : { tenant }) }),
       created_at: new Date(this.#parts.clock()).toISOString(),
       decided_at: null,
       erased_at: null,

@@ -3,7 +3,8 @@ import { sql } from "kysely";
 import { ConfigurationError } from "../errors.js";
 import type { Store } from "../store/store.js";
 import { hashOf } from "../support/hash-of.js";
-import type { CallOptions, Logger } from "../types/common.js";
+import { tenantOf } from "../support/tenancy.js";
+import type { CallOptions, Logger, Metadata } from "../types/common.js";
 import type { RecordedGeneration } from "../types/generation.js";
 import type { RoutingDecision } from "../types/routing.js";
 import { addCanaryOutcomes, callOutcomeOf } from "./canary/canary-outcomes.js";
@@ -100,7 +101,7 @@ export class GenerationLog implements GenerationsPort {
    */
   async find(id: string, _options: CallOptions = {}): Promise<FoundGeneration | null> {
     const pending = this.#pending.get(id);
-    if (pending !== undefined) return this.#toFound({ ...this.#toRow(pending), decision: pending.routing });
+    if (pending !== undefined) return this.#toFound({ ...this.#toRow(pending), decision: pending.routing, metadata: pending.metadata });
     const row = await this.#store.db.selectFrom("generations").selectAll().where("id", "=", id).executeTakeFirst();
     return row === undefined ? null : this.#toFound(row);
   }
@@ -230,6 +231,7 @@ export class GenerationLog implements GenerationsPort {
     subject_id: string | null;
     decision_id: string | null;
     decision?: unknown;
+    metadata?: unknown;
   }): FoundGeneration {
     return {
       id: row.id,
@@ -239,6 +241,7 @@ export class GenerationLog implements GenerationsPort {
       adapterId: row.adapter_id,
       domain: row.domain,
       subjectId: row.subject_id,
+      tenant: tenantOf(row.metadata as Metadata | undefined),
       decisionId: row.decision_id,
       canary: (row.decision as RoutingDecision | null | undefined)?.canary ?? null,
     };

@@ -7,6 +7,7 @@ import type { CycleEvaluator } from "./evaluator.js";
 import { checkFirewallOptions, FIREWALL_DEFAULTS, type FirewallOptions } from "./firewall/firewall-options.js";
 import { GATE_DEFAULTS, type GateOptions } from "./gate/gate-options.js";
 import type { HoldoutShares } from "./ports.js";
+import type { TenantMode } from "./tenants.js";
 import type { DomainState } from "./triggers.js";
 
 /** When a cycle starts, and what a batch must be to be trusted. */
@@ -68,6 +69,12 @@ export interface PipelineOptions {
   firewall?: Partial<FirewallOptions>;
   /** Quality score (0..1) from which a feedback that does not pass is doubtful and goes to review. Default .4. */
   reviewFrom?: number;
+  /**
+   * Whose feedback trains which adapter. `separate` (default): a tenant's feedback (`metadata.tenant`) is learnt in domains of its own, named
+   * `<tenant>--<domain>`, whose adapters answer that tenant only. `shared`: all tenants of a domain train one adapter that answers them all;
+   * choose it only where every tenant has agreed.
+   */
+  tenants?: TenantMode;
   /** Trainer of the cycles. Default `lora`. */
   trainer?: TrainerType;
   /** Changes to the trainer's settings. */
@@ -137,6 +144,7 @@ export function resolvePipelineOptions(options: PipelineOptions = {}): ResolvedP
     name: "default",
     bufferCapacity: 500,
     reviewFrom: 0.4,
+    tenants: "separate" as const,
     trainer: "lora" as const,
     priority: 3,
     augmentWithSearch: false,
@@ -161,6 +169,9 @@ export function resolvePipelineOptions(options: PipelineOptions = {}): ResolvedP
   atLeast("triggers.minSamples", triggers.minSamples, 1);
   atLeast("triggers.minDistinctSubjects", triggers.minDistinctSubjects, 1);
   atLeast("triggers.dailyTrainingSeconds", triggers.dailyTrainingSeconds, 1);
+  if (resolved.tenants !== "separate" && resolved.tenants !== "shared") {
+    throw new ConfigurationError("config_invalid", `pipeline.tenants is ${JSON.stringify(resolved.tenants)}; give "separate" or "shared".`);
+  }
   if (!(triggers.maxSubjectShare > 0 && triggers.maxSubjectShare <= 1)) {
     throw new ConfigurationError(
       "config_invalid",

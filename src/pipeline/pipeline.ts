@@ -60,7 +60,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
     }
     this.#parts = parts;
     this.#options = resolvePipelineOptions(parts.options);
-    const { name, logger, clock, leaseMs, bufferCapacity, reviewFrom, firewall, general } = this.#options;
+    const { name, logger, clock, leaseMs, bufferCapacity, reviewFrom, tenants, firewall, general } = this.#options;
     const { store, datasets, router, serving, generations } = parts;
     this.#events = new PipelineEmitter(logger);
     this.buffer = new FeedbackBuffer(store, name, bufferCapacity);
@@ -81,6 +81,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
       router,
       events: this.#events,
       reviewFrom,
+      tenants,
       onCanaryRating: () => this.canaries.lookInBackground(),
       clock,
       logger,
@@ -172,7 +173,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
 
   /**
    * Takes one feedback; durable when it resolves, whether the runtime is up or not.
-   * @throws ValidationError `feedback_invalid`, `payload_too_large`; NotFoundError `generation_not_found`; OverloadedError `buffer_full`; StorageError
+   * @throws ValidationError `feedback_invalid`, `payload_too_large`, `input_invalid` (another tenant's domain); NotFoundError `generation_not_found`; OverloadedError `buffer_full`; StorageError
    * @example
    * ```ts
    * const receipt = await clara.pipeline.addFeedback({ prompt: text, response: reply.text, rating: 1, subjectId: user.id });

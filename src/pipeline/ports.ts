@@ -121,6 +121,8 @@ export interface FoundGeneration {
   adapterId: string | null;
   domain: string | null;
   subjectId: string | null;
+  /** Its tenant; absent: none. */
+  tenant?: string | null;
   /** The router's decision behind it. */
   decisionId: string | null;
   /** Where a canary ran: which of the two answered. */

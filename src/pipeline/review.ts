@@ -205,7 +205,7 @@ export class ReviewQueue {
       prompt,
       ...lessonOf({ response: row.response ?? "", correction: edited.response ?? row.correction ?? undefined, rating: row.rating }),
     };
-    const hash = contentHash(lesson.objective, lesson.prompt, lesson.answer);
+    const hash = contentHash(lesson.objective, lesson.prompt, lesson.answer, row.domain);
     const same = await transaction
       .selectFrom("feedback")
       .select("id")

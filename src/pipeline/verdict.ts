@@ -1,4 +1,5 @@
 import { hashOf } from "../support/hash-of.js";
+import { tenantPartOf } from "../support/tenancy.js";
 import type { FeedbackStatus, FirewallFinding, QualityReport, SampleObjective } from "../types/feedback.js";
 import { normaliseText } from "./storable-text.js";
 
@@ -24,9 +25,10 @@ export function lessonOf(feedback: { response: string; correction?: string | und
   return { objective: rating > 0 ? "imitate" : "preference", answer: response, rejectedAnswer: null };
 }
 
-/** Two feedbacks with the same hash teach the same. */
-export function contentHash(objective: SampleObjective, prompt: string, answer: string): string {
-  return hashOf(objective, normaliseText(prompt), normaliseText(answer));
+/** Two feedbacks with the same hash teach the same; what a tenant teaches repeats nobody else's. */
+export function contentHash(objective: SampleObjective, prompt: string, answer: string, domain: string): string {
+  const tenant = tenantPartOf(domain);
+  return hashOf(objective, normaliseText(prompt), normaliseText(answer), ...(tenant === null ? [] : [tenant]));
 }
 
 /** What quality and firewall come to together: the worst of them counts, and what is rejected is not also reviewed. */

@@ -1,8 +1,11 @@
 import type { z } from "zod";
 import { ConflictError, NotFoundError, ValidationError } from "../errors.js";
+import { tenantPartOf } from "../support/tenancy.js";
 import { Adapter, AdapterInput } from "../types/adapter.js";
 import type { Canary } from "../types/canary.js";
 import type { CanaryEnd } from "./adapter-registry.js";
+
+export { adapterNotFound } from "../support/adapter-not-found.js";
 
 /** `name@vN`. */
 export function adapterIdOf(name: string, version: number): string {
@@ -21,6 +24,13 @@ export function checkAdapterInput(input: AdapterInput): CheckedAdapterInput {
     throw new ValidationError("input_invalid", `The adapter cannot be registered: ${issuesOf(checked.error)}.`, {
       details: { issues: checked.error.issues.map(({ path, message }) => ({ path: path.join("."), message })) },
     });
+  }
+  if (tenantPartOf(checked.data.name) !== tenantPartOf(checked.data.domain)) {
+    throw new ValidationError(
+      "input_invalid",
+      `The adapter cannot be registered: name "${checked.data.name}" and domain "${checked.data.domain}" are not of the same tenant ("<tenant>--…").`,
+      { details: { field: "name" } },
+    );
   }
   // PostgreSQL's JSON knows neither NUL nor halves of surrogate pairs, and users' questions hold anything.
   const examples = checked.data.examples.map((example) => example.replaceAll("\u0000", "").replace(LONE_SURROGATE, "\ufffd"));
@@ -66,10 +76,6 @@ export function sameAdapterOrConflict(existing: Adapter, input: CheckedAdapterIn
     `Adapter ${existing.id} is registered already with another ${differing.join(", ")}. Versions never change: register a new version.`,
     { details: { id: existing.id, differing } },
   );
-}
-
-export function adapterNotFound(id: string): NotFoundError {
-  return new NotFoundError("adapter_not_found", `No adapter ${id} is registered. List them with listAdapters().`, { details: { id } });
 }
 
 export function canaryNotFound(id: string): NotFoundError {

@@ -34,8 +34,13 @@ export interface AdapterRouterOptions {
 
 /** What `route` takes besides the text. */
 export interface RouteOptions extends CallOptions {
-  /** The application knows the domain: its active adapter answers, or the default where it has none. */
+  /** The application knows the domain, named without the tenant: its active adapter answers, or the default where it has none. */
   domain?: string;
+  /**
+   * Whose request it is: adapters of this tenant and those that are nobody's may answer, its own before nobody's of the same domain.
+   * Without it only those that are nobody's.
+   */
+  tenant?: string;
   /** Who asks: a domain's canary answers the same people every time. Without it chance decides, request by request. */
   subjectId?: string;
   /** This adapter answers, whatever else holds; null: the base model. */

@@ -3,10 +3,12 @@ import { z } from "zod";
 import { cached, LexicalEmbedder } from "../embedders/index.js";
 import { ConfigurationError, ValidationError } from "../errors.js";
 import { seededRandom } from "../support/seeded-random.js";
+import { mayAnswer, refuseForeignDomain } from "../support/tenancy.js";
 import type { Adapter, AdapterIdentity, AdapterInput } from "../types/adapter.js";
 import type { Canary } from "../types/canary.js";
 import type { CallOptions, ConversationTurn, Embedder, Logger } from "../types/common.js";
 import type { RouterSettings, RoutingDecision } from "../types/routing.js";
+import { adapterNotFound } from "./adapter-record.js";
 import type {
   ActivationOptions,
   ActivationPeriod,
@@ -82,7 +84,7 @@ export class AdapterRouter {
 
   /**
    * Decides who answers. Of a conversation the last user turn counts. Never waits for the database, but for the first call of a
-   * router that was not refreshed yet. Abort stops the embedder and rejects with `AbortedError`.
+   * router that was not refreshed yet. Another tenant's domain or adapter is refused (`input_invalid`, `adapter_not_found`). Abort stops the embedder and rejects with `AbortedError`.
    * @example
    * ```ts
    * const decision = await clara.router.route([{ role: "user", content: "Genehmigung für Photovoltaik?" }], { signal });
@@ -92,6 +94,8 @@ export class AdapterRouter {
     throwIfAborted(options.signal);
     const text = routedText(textOrMessages);
     const evidence = this.#newEvidence(options.domain);
+    if (options.domain !== undefined) refuseForeignDomain(options.domain, options.tenant ?? null);
+    if (typeof options.pinned === "string" && !mayAnswer(options.pinned, options.tenant ?? null)) throw adapterNotFound(options.pinned);
     if (options.pinned !== undefined) return this.#decide({ adapterId: options.pinned, strategy: "pinned", confidence: 1 }, evidence);
     if (!this.#live.isLoaded) await this.refresh({ signal: options.signal });
     else this.#refreshIfOld();

@@ -1,3 +1,5 @@
+import { plainDomain, tenantPart } from "../support/tenancy.js";
+import type { Adapter } from "../types/adapter.js";
 import type { Embedder, Logger } from "../types/common.js";
 import type { RouterSettings, RoutingDecision, RoutingStrategy } from "../types/routing.js";
 import type { RouteOptions } from "./adapter-router-options.js";
@@ -6,7 +8,7 @@ import { DomainRules } from "./domain-rules.js";
 import type { DecisionEvidence } from "./explain-decision.js";
 import type { Exploration } from "./exploration.js";
 import type { LiveAdapters } from "./live-adapters.js";
-import { evidenceBehind, type RankedAdapter } from "./routing-table.js";
+import type { RankedAdapter } from "./routing-table.js";
 import { throwIfAborted, withTimeout } from "./with-timeout.js";
 
 const MAX_CANDIDATES = 5;
@@ -45,9 +47,13 @@ export class Chooser {
 
   /** Chooses by the settings of the evidence, and notes in it what was computed on the way. */
   async choose(text: string, options: RouteOptions, evidence: DecisionEvidence): Promise<Choice> {
+    const tenant = options.tenant === undefined ? null : tenantPart(options.tenant);
+    if (tenant !== null) await this.#parts.live.readyFor(tenant, evidence.settings);
     const choice =
-      this.#byDomain(text, options.domain, evidence) ?? (await this.#byEmbedding(text, options, evidence)) ?? this.#byDefault(0);
-    return this.#withCanary(choice, options.subjectId);
+      this.#byDomain(text, options.domain, tenant, evidence) ??
+      (await this.#byEmbedding(text, options, tenant, evidence)) ??
+      this.#byDefault(0, tenant);
+    return this.#withCanary(choice, options.subjectId, tenant);
   }
 
   /** Settings objects are replaced, never changed. */
@@ -56,69 +62,70 @@ export class Chooser {
     return this.#rules.rules;
   }
 
-  #byDomain(text: string, hint: string | undefined, evidence: DecisionEvidence): Choice | null {
+  #byDomain(text: string, hint: string | undefined, tenant: string | null, evidence: DecisionEvidence): Choice | null {
     if (hint !== undefined) {
-      const adapter = this.#parts.live.contender(hint);
-      if (adapter === null) return { ...this.#byDefault(0), domain: hint };
-      return { adapterId: adapter.id, strategy: "domain", confidence: 1, domain: hint, candidates: [{ adapterId: adapter.id, score: 1 }] };
+      const adapter = this.#parts.live.contenderFor(hint, tenant);
+      return adapter === null ? { ...this.#byDefault(0, tenant), domain: hint } : servedBy(adapter);
     }
     evidence.rules = this.#rulesOf(evidence.settings).match(text);
     for (const { domain, weight } of evidence.rules) {
       if (weight < evidence.settings.thresholds.hardDomain) break;
-      const adapter = this.#parts.live.contender(domain);
-      if (adapter === null) continue;
-      return { adapterId: adapter.id, strategy: "domain", confidence: 1, domain, candidates: [{ adapterId: adapter.id, score: 1 }] };
+      const adapter = this.#parts.live.contenderFor(domain, tenant);
+      if (adapter !== null) return servedBy(adapter);
     }
     return null;
   }
 
-  async #byEmbedding(text: string, { signal }: RouteOptions, evidence: DecisionEvidence): Promise<Choice | null> {
-    evidence.embedding = this.#whyNotEmbedded(text, evidence.settings) ?? "failed";
+  async #byEmbedding(text: string, { signal }: RouteOptions, tenant: string | null, evidence: DecisionEvidence): Promise<Choice | null> {
+    evidence.embedding = this.#whyNotEmbedded(text, tenant, evidence.settings) ?? "failed";
     if (evidence.embedding !== "failed") return null;
     const vector = await this.#embed(text, signal);
     if (vector === null) return null;
-    const ranked = this.#parts.live.rank(text, vector);
+    const { ranked, evidence: ranking } = this.#parts.live.rank(text, vector, tenant);
     evidence.embedding = "ranked";
-    evidence.ranking = evidenceBehind(vector);
+    evidence.ranking = ranking;
     const best = ranked[0];
     if (best === undefined) return null;
-    return this.#judge(best, candidatesOf(ranked), evidence);
+    return this.#judge(best, candidatesOf(ranked), tenant, evidence);
   }
 
-  #whyNotEmbedded(text: string, settings: RouterSettings): DecisionEvidence["embedding"] | null {
+  #whyNotEmbedded(text: string, tenant: string | null, settings: RouterSettings): DecisionEvidence["embedding"] | null {
     if (!settings.enableEmbeddings) return "off";
     if (text.trim() === "") return "no text";
-    return this.#parts.live.hasTable ? null : "no examples";
+    return this.#parts.live.hasTable(tenant) ? null : "no examples";
   }
 
   /** Turns the best adapter's probability into a choice by the thresholds. */
-  #judge(best: RankedAdapter, candidates: RoutingDecision["candidates"], evidence: DecisionEvidence): Choice {
+  #judge(best: RankedAdapter, candidates: RoutingDecision["candidates"], tenant: string | null, evidence: DecisionEvidence): Choice {
+    const fallback = this.#byDefault(Math.min(1, Math.max(0, best.probability)), tenant, candidates);
     const { thresholds, enableExploration, uncertain } = evidence.settings;
     const confidence = Math.min(1, Math.max(0, best.probability));
     const candidate = { adapterId: best.adapterId, confidence, candidates, domain: this.#parts.live.domainOf(best.adapterId) };
     if (confidence >= thresholds.confHigh) return { ...candidate, strategy: "embedding" };
-    if (confidence < thresholds.confLow) return this.#byDefault(confidence, candidates);
-    const isDefault = best.adapterId === this.#parts.live.defaultAdapterId;
+    if (confidence < thresholds.confLow) return fallback;
+    const isDefault = best.adapterId === fallback.adapterId;
     if (!enableExploration || isDefault) {
-      return isDefault || uncertain === "candidate" ? { ...candidate, strategy: "embedding" } : this.#byDefault(confidence, candidates);
+      return isDefault || uncertain === "candidate" ? { ...candidate, strategy: "embedding" } : fallback;
     }
-    evidence.exploration = this.#parts.exploration.weigh(best.adapterId, this.#parts.live.defaultAdapterId, confidence);
+    evidence.exploration = this.#parts.exploration.weigh(best.adapterId, fallback.adapterId, confidence);
     const propensity = evidence.exploration.candidatePropensity;
     if (this.#parts.random() < propensity) return { ...candidate, strategy: "explore", propensity };
-    return { ...this.#byDefault(confidence, candidates), propensity: 1 - propensity };
+    return { ...fallback, propensity: 1 - propensity };
   }
 
   /** Where the domain has a canary, it answers its share of the people in the incumbent's place. */
-  #withCanary(choice: Choice, subjectId: string | undefined): Choice {
+  #withCanary(choice: Choice, subjectId: string | undefined, tenant: string | null): Choice {
     const canary = choice.domain === undefined ? undefined : this.#parts.live.canary(choice.domain);
     if (canary === undefined || choice.adapterId !== (canary.incumbentId ?? canary.adapterId)) return choice;
     const arm = armOf(canary, subjectId, this.#parts.random);
-    const adapterId = arm === "canary" ? canary.adapterId : (canary.incumbentId ?? this.#parts.live.defaultAdapterId);
+    // without an incumbent of its own a tenant has had the domain's adapter that is nobody's
+    const before = canary.incumbentId ?? this.#parts.live.active(plainDomain(canary.domain))?.id ?? this.#parts.live.defaultFor(tenant);
+    const adapterId = arm === "canary" ? canary.adapterId : before;
     return { ...choice, adapterId, canary: { id: canary.id, arm } };
   }
 
-  #byDefault(confidence: number, candidates: RoutingDecision["candidates"] = []): Choice {
-    return { adapterId: this.#parts.live.defaultAdapterId, strategy: "default", confidence, candidates };
+  #byDefault(confidence: number, tenant: string | null, candidates: RoutingDecision["candidates"] = []): Choice {
+    return { adapterId: this.#parts.live.defaultFor(tenant), strategy: "default", confidence, candidates };
   }
 
   /** Null where the embedder fails: a chat must not fail because the router's comfort is away. */
@@ -136,6 +143,10 @@ export class Chooser {
       return null;
     }
   }
+}
+
+function servedBy({ id, domain }: Adapter): Choice {
+  return { adapterId: id, strategy: "domain", confidence: 1, domain, candidates: [{ adapterId: id, score: 1 }] };
 }
 
 function candidatesOf(ranked: readonly RankedAdapter[]): RoutingDecision["candidates"] {

@@ -1,11 +1,12 @@
 import { ClaraError } from "../errors.js";
+import { domainOfPart, plainDomain, tenantPartOf } from "../support/tenancy.js";
 import type { Adapter } from "../types/adapter.js";
 import type { Canary } from "../types/canary.js";
 import type { Embedder, Logger } from "../types/common.js";
 import type { RouterSettings } from "../types/routing.js";
 import type { AdapterRegistry } from "./adapter-registry.js";
-import type { RankedAdapter, RoutingTable } from "./routing-table.js";
-import { TableBuilder } from "./table-builder.js";
+import type { RankedAdapter, RankingEvidence } from "./routing-table.js";
+import { RoutingTables } from "./routing-tables.js";
 import { namedWeights } from "./table-calibration.js";
 
 /** What a domain's questions are answered with: the active adapter, or a canary beside the base model. */
@@ -17,22 +18,18 @@ interface Contender {
 /** The registry's active adapters and canaries as this process knows them, and the table that finds them by embedding. */
 export class LiveAdapters {
   readonly #registry: AdapterRegistry;
-  readonly #builder: TableBuilder;
+  readonly #tables: RoutingTables;
   readonly #logger: Logger | undefined;
   readonly #closed = new AbortController();
   #byDomain = new Map<string, Contender>();
-  #table: RoutingTable | null = null;
-  /** Domain of each adapter of the table, which may be a version behind. */
-  #tableDomains = new Map<string, string>();
   #defaultAdapterId: string | null = null;
   #refreshedAt: number | null = null;
-  #lastError: string | null = null;
   #running: Promise<void> | null = null;
   #queued: Promise<void> | null = null;
 
   constructor(registry: AdapterRegistry, embedder: Embedder, logger: Logger | undefined) {
     this.#registry = registry;
-    this.#builder = new TableBuilder(embedder);
+    this.#tables = new RoutingTables(embedder, logger);
     this.#logger = logger;
   }
 
@@ -40,12 +37,20 @@ export class LiveAdapters {
     return this.#refreshedAt !== null;
   }
 
-  get hasTable(): boolean {
-    return this.#table !== null && this.#table.adapterIds.length > 0;
+  hasTable(tenant: string | null): boolean {
+    return this.#tables.hasAny(tenant);
   }
 
-  get defaultAdapterId(): string | null {
-    return this.#defaultAdapterId;
+  /** Builds what a tenant's questions are compared with, the first time it asks. */
+  async readyFor(tenant: string, settings: RouterSettings): Promise<void> {
+    if (settings.enableEmbeddings) await this.#tables.ready(tenant, this.#closed.signal);
+  }
+
+  /** The default that may answer the tenant, or nobody's request. */
+  defaultFor(tenant: string | null): string | null {
+    const id = this.#defaultAdapterId;
+    const owner = id === null ? null : tenantPartOf(id);
+    return owner === null || owner === tenant ? id : null;
   }
 
   active(domain: string): Adapter | null {
@@ -56,6 +61,14 @@ export class LiveAdapters {
   /** Who answers the domain's questions: its active adapter, or else a canary on trial beside the base model. */
   contender(domain: string): Adapter | null {
     return this.#byDomain.get(domain)?.adapter ?? null;
+  }
+
+  /** Who answers a tenant's questions of the domain: its own adapter, or else the one that is nobody's; never another tenant's. */
+  contenderFor(domain: string, tenant: string | null): Adapter | null {
+    const owner = tenantPartOf(domain);
+    if (owner !== null && owner !== tenant) return null;
+    const own = tenant === null ? null : this.contender(domainOfPart(plainDomain(domain), tenant));
+    return own ?? this.contender(plainDomain(domain));
   }
 
   canary(domain: string): Canary | undefined {
@@ -71,14 +84,15 @@ export class LiveAdapters {
     return this.#refreshedAt === null ? Number.POSITIVE_INFINITY : Date.now() - this.#refreshedAt;
   }
 
-  /** Ranks by the table, and answers the domains' present adapters: a flip counts at once, before the table is rebuilt. */
-  rank(text: string, vector: ArrayLike<number>): RankedAdapter[] {
-    const ranked: RankedAdapter[] = [];
-    for (const { adapterId, probability } of this.#table!.rank(text, vector)) {
-      const present = this.contender(this.#tableDomains.get(adapterId)!);
-      if (present) ranked.push({ adapterId: present.id, probability });
+  /** Ranks by the tables, and answers the domains' present adapters: a flip counts at once, before a table is rebuilt. */
+  rank(text: string, vector: ArrayLike<number>, tenant: string | null): { ranked: RankedAdapter[]; evidence: RankingEvidence | null } {
+    const { ranked, evidence } = this.#tables.rank(text, vector, tenant);
+    const present: RankedAdapter[] = [];
+    for (const { domain, probability } of ranked) {
+      const adapter = this.contender(domain);
+      if (adapter) present.push({ adapterId: adapter.id, probability });
     }
-    return ranked;
+    return { ranked: present, evidence };
   }
 
   /** One at a time; a call during a run gets a run that starts after it. */
@@ -108,8 +122,8 @@ export class LiveAdapters {
   }
 
   status() {
-    const table = this.#table;
-    const embedded = new Set(table?.adapterIds);
+    const table = this.#tables.shared;
+    const embedded = this.#tables.embeddedIds;
     return {
       domains: [...this.#byDomain.values()]
         .map(({ adapter: { domain, id, status }, canary }) => ({
@@ -120,10 +134,10 @@ export class LiveAdapters {
         }))
         .sort((left, right) => (left.domain < right.domain ? -1 : 1)),
       embeddings: {
-        isReady: table !== null && this.#lastError === null,
+        isReady: table !== null && this.#tables.lastError === null,
         calibrationError: table?.calibrationError ?? null,
         weights: table === null ? {} : namedWeights(table),
-        lastError: this.#lastError,
+        lastError: this.#tables.lastError,
       },
       refreshedAt: this.#refreshedAt === null ? null : new Date(this.#refreshedAt).toISOString(),
     };
@@ -144,7 +158,7 @@ export class LiveAdapters {
     this.#byDomain = byDomain;
     this.#defaultAdapterId = await this.#usableDefault(settings.defaultAdapter, signal);
     this.#refreshedAt = Date.now();
-    if (settings.enableEmbeddings) await this.#rebuildTable(adapters, signal);
+    if (settings.enableEmbeddings) await this.#tables.update(adapters, signal);
   }
 
   async #contenders(signal: AbortSignal): Promise<Map<string, Contender>> {
@@ -160,20 +174,6 @@ export class LiveAdapters {
       contenders.set(canary.domain, { adapter: contender?.adapter ?? (await this.#registry.get(canary.adapterId, { signal })), canary });
     }
     return contenders;
-  }
-
-  async #rebuildTable(adapters: readonly Adapter[], signal: AbortSignal): Promise<void> {
-    const isSame = this.#tableDomains.size === adapters.length && adapters.every(({ id }) => this.#tableDomains.has(id));
-    if (this.#table !== null && isSame && this.#lastError === null) return;
-    try {
-      this.#table = await this.#builder.build(adapters, signal);
-      this.#tableDomains = new Map(adapters.map(({ id, domain }) => [id, domain]));
-      this.#lastError = null;
-    } catch (error) {
-      if (signal.aborted) return;
-      this.#lastError = error instanceof Error ? error.message : String(error);
-      this.#logger?.warn({ error }, "the routing table could not be rebuilt; domain rules and hints still work");
-    }
   }
 
   async #usableDefault(id: string | null, signal: AbortSignal): Promise<string | null> {

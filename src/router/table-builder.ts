@@ -21,14 +21,17 @@ export class TableBuilder {
     this.#embedder = embedder;
   }
 
-  /** A calibrated table of these adapters. Rejects with what the embedder rejects with. */
-  async build(adapters: readonly Adapter[], signal?: AbortSignal): Promise<RoutingTable> {
+  /** A calibrated table of these adapters, which are some of the live ones. Rejects with what the embedder rejects with. */
+  async build(
+    adapters: readonly Adapter[],
+    { signal, live = adapters }: { signal?: AbortSignal; live?: readonly Adapter[] } = {},
+  ): Promise<RoutingTable> {
     const embed = (texts: readonly string[]): Promise<number[][]> => this.#embed(texts, signal);
     this.#background ??= await prepareBackground(embed);
     for (const adapter of adapters) {
       if (!this.#profiles.has(adapter.id)) this.#profiles.set(adapter.id, await profileAdapter(adapter, this.#background, embed));
     }
-    this.#forgetIdle(new Set(adapters.map(({ id }) => id)));
+    this.#forgetIdle(new Set(live.map(({ id }) => id)));
     const profiles = adapters.map(({ id }) => this.#profiles.get(id)!).filter((profile) => profile !== null);
     const table = new RoutingTable(profiles, this.#background);
     await calibrateTable(table);

@@ -9,6 +9,8 @@ export interface CompletionBody {
   max_completion_tokens?: number | null;
   stop?: string | string[] | null;
   logprobs?: boolean | number | null;
+  /** Only requests with the same one share cached prefixes. */
+  cache_salt?: string | null;
   [field: string]: unknown;
 }
 

@@ -24,6 +24,10 @@ export const FeedbackInput = z
     source: z.string().min(1).max(64).optional(),
     /** The same key never counts twice. */
     idempotencyKey: z.string().min(1).max(256).optional(),
+    /**
+     * The host's own; one field counts: `tenant`, whose feedback it is. It then trains adapters that answer this tenant only (option `tenants`
+     * of the pipeline). Feedback on an answer has the answer's tenant; another one is refused.
+     */
     metadata: Metadata.optional(),
   })
   .refine((value) => value.generationId !== undefined || (value.prompt !== undefined && value.response !== undefined), {

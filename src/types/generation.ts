@@ -39,7 +39,7 @@ export const GenerationRequest = z
     adapterId: z.string().nullable().optional(),
     /** False: no routing, the base model answers. Default true. */
     route: z.boolean().default(true),
-    /** Hint for the router. */
+    /** Hint for the router, without the tenant: of a tenant's request it means the tenant's own adapter where there is one. */
     domain: Slug.optional(),
     /**
      * True: accepted corrections of questions that ask the same are given to the model, until an adapter has learnt them. Of `metadata` the
@@ -60,6 +60,10 @@ export const GenerationRequest = z
     /** `auto` (default where there are tools), `none`, `required`, or the one to call. */
     toolChoice: z.union([z.enum(["auto", "none", "required"]), z.object({ name: z.string() })]).optional(),
     subjectId: z.string().max(256).optional(),
+    /**
+     * The host's own; one field counts: `tenant`, whose request it is. Then adapters of this tenant and those that are nobody's may answer, its
+     * corrections and documents may help, and vLLM shares no cached prefix of it with others. Without it only what is nobody's.
+     */
     metadata: Metadata.optional(),
   })
   .refine((value) => (value.messages === undefined) !== (value.prompt === undefined), { message: "give messages or prompt, not both" });

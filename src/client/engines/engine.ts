@@ -16,6 +16,8 @@ export interface EngineQuestion {
   responseFormat?: ResponseFormat;
   tools?: readonly ToolDefinition[];
   toolChoice?: "auto" | "none" | "required" | { name: string };
+  /** Keeps the prompt apart in an engine's prefix cache: only requests with the same one may share what is cached. */
+  cacheSalt?: string;
   /** A body in OpenAI's shape that is sent as it is, but for the model; the fields above then only describe it. */
   body?: Readonly<Record<string, unknown>>;
 }

@@ -44,14 +44,14 @@ export class OpenAiEngine implements Engine {
   }
 
   async complete(attempt: Attempt, question: EngineQuestion): Promise<Completion> {
-    const body = await attempt.connection.json(attempt, "POST", "/v1/chat/completions", openAiBody(question));
+    const body = await attempt.connection.json(attempt, "POST", "/v1/chat/completions", this.questionBody(question));
     return checkedBody(attempt, body, readCompletion);
   }
 
   async stream(attempt: Attempt, question: EngineQuestion): Promise<CompletionStream> {
     const { connection } = attempt;
     attempt.enter("headers", this.settings.headersMs);
-    const body = { ...openAiBody(question), stream: true, stream_options: { include_usage: true } };
+    const body = { ...this.questionBody(question), stream: true, stream_options: { include_usage: true } };
     const response = await connection.open(attempt, "POST", "/v1/chat/completions", SERVER_SENT_EVENTS.contentType, body);
     attempt.park();
     return openStream(attempt, response, {
@@ -96,6 +96,10 @@ export class OpenAiEngine implements Engine {
 
   async ping(attempt: Attempt): Promise<void> {
     await attempt.connection.json(attempt, "GET", "/v1/models");
+  }
+
+  protected questionBody(question: EngineQuestion): Record<string, unknown> {
+    return openAiBody(question);
   }
 
   /** More fields of a request for log-probabilities; a strict server refuses what it does not know. */

@@ -4,7 +4,7 @@ import type { Attempt } from "../http/attempt.js";
 import { AttemptError } from "../http/attempt-error.js";
 import { capabilityMissing, failedStatus } from "../http/engine-errors.js";
 import { AdapterLimit } from "./adapter-limit.js";
-import type { EngineDescription, EngineTraits } from "./engine.js";
+import type { EngineDescription, EngineQuestion, EngineTraits } from "./engine.js";
 import { OpenAiEngine } from "./openai-engine.js";
 
 /**
@@ -60,6 +60,11 @@ export class VllmEngine extends OpenAiEngine {
   override async ping(attempt: Attempt): Promise<void> {
     await attempt.connection.send(attempt, "GET", "/health");
     await super.ping(attempt);
+  }
+
+  /** vLLM shares cached prefixes between all who ask, and how fast an answer comes tells of them; the bundled runtime shares none. */
+  protected override questionBody(question: EngineQuestion): Record<string, unknown> {
+    return { ...super.questionBody(question), cache_salt: question.cacheSalt };
   }
 
   protected override scoringFields(): object {

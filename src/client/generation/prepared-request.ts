@@ -1,5 +1,7 @@
 import { z } from "zod";
 import { ValidationError } from "../../errors.js";
+import { adapterNotFound } from "../../support/adapter-not-found.js";
+import { cacheSaltOf, mayAnswer, refuseForeignDomain, tenantOf } from "../../support/tenancy.js";
 import { AdapterIdentity } from "../../types/adapter.js";
 import type { ConversationTurn, Metadata } from "../../types/common.js";
 import { GenerationRequest } from "../../types/generation.js";
@@ -28,8 +30,8 @@ export interface PreparedRequest {
 }
 
 /**
- * Checks a request and lets the router choose where it pins nothing. Throws `ValidationError` `input_invalid` naming the field, and
- * `RevokedAdapter` where it pins one.
+ * Checks a request and lets the router choose where it pins nothing. Throws `ValidationError` `input_invalid` naming the field,
+ * `NotFoundError` `adapter_not_found` where it pins another tenant's adapter, and `RevokedAdapter` where it pins one.
  */
 export async function prepareRequest(
   request: GenerationRequest,
@@ -43,8 +45,15 @@ export async function prepareRequest(
   const { responseFormat, tools, toolChoice } = checked.data;
   const messages = checked.data.messages ?? [{ role: "user" as const, content: prompt ?? "" }];
   const isPinned = adapterId !== undefined;
-  if (typeof adapterId === "string") await refuseRevoked(adapterId, options.adapters, signal);
-  const routing = isPinned || !route ? undefined : await options.router?.route(messages, { domain, subjectId, signal });
+  const tenant = tenantOf(metadata);
+  if (domain !== undefined) refuseForeignDomain(domain, tenant);
+  if (typeof adapterId === "string") {
+    // by the name alone and at once: neither words nor time tell another tenant's adapter from one that is not there
+    if (!mayAnswer(adapterId, tenant)) throw adapterNotFound(adapterId);
+    await refuseRevoked(adapterId, options.adapters, signal);
+  }
+  const routing =
+    isPinned || !route ? undefined : await options.router?.route(messages, { domain, subjectId, tenant: tenant ?? undefined, signal });
   const chosen = (isPinned ? adapterId : routing?.adapterId) ?? null;
   const scope = { domain: domain ?? routing?.domain, metadata, signal };
   const recalled = checked.data.memory ? await recall(messages, options.memory, scope) : [];
@@ -64,6 +73,7 @@ export async function prepareRequest(
       responseFormat,
       tools,
       toolChoice,
+      cacheSalt: tenant === null ? undefined : cacheSaltOf(tenant),
       body: body === undefined ? undefined : { ...body, messages: withNote(body.messages as { role: string }[], recalled) },
     },
     recalled,

@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import { ConfigurationError } from "../../errors.js";
 import type { Store } from "../../store/store.js";
+import { plainDomain, tenantOf } from "../../support/tenancy.js";
 import type { CallOptions, ConversationTurn, Logger, Metadata } from "../../types/common.js";
 import type { RecalledCorrection } from "../../types/memory.js";
 import { type Correction, CorrectionIndex } from "./correction-index.js";
@@ -84,8 +85,8 @@ export class CorrectionMemory {
   async recall(messages: readonly ConversationTurn[], { domain, metadata }: RecallOptions = {}): Promise<RecalledCorrection[]> {
     const question = messages.findLast(({ role }) => role === "user")?.content ?? "";
     await this.#fresh();
-    const tenant = metadata?.tenant;
-    const found = this.#index.find(question, { domain, tenant: typeof tenant === "string" ? tenant : null });
+    const scope = { domain: domain === undefined ? undefined : plainDomain(domain), tenant: tenantOf(metadata) };
+    const found = this.#index.find(question, scope);
     if (found.length > 0) this.#noteRecalled(found.map(({ feedbackId }) => feedbackId));
     return found;
   }
@@ -154,7 +155,7 @@ export class CorrectionMemory {
           select 1 from clara.cycle_samples m join clara.cycles c on c.id = m.cycle_id join clara.adapters a on a.id = c.adapter_id
           where m.sample_id = s.id and m.released_at is null and not m.unlearnt and c.domain = s.domain and a.status = 'active')
       order by s.created_at desc limit ${this.#maxCorrections}`.execute(this.#store.db);
-    this.#index = new CorrectionIndex(rows);
+    this.#index = new CorrectionIndex(rows.map((row) => ({ ...row, domain: plainDomain(row.domain) })));
     this.#indexAsOf = asOf;
   }
 

@@ -1,6 +1,8 @@
 import { ClaraError } from "../../errors.js";
+import { plainDomain } from "../../support/tenancy.js";
 import type { SearchResult } from "../../types/search.js";
 import { contentKeywords } from "../keywords.js";
+import { tenantOfCycle } from "../tenants.js";
 import { readBatch } from "./batch.js";
 import type { Stage, StageContext } from "./stage.js";
 
@@ -32,10 +34,13 @@ export const augment: Stage = async (context) => {
 };
 
 async function search(context: StageContext, queryText: string): Promise<{ results: SearchResult[]; searchTypes: readonly string[] }> {
+  // what a tenant keeps for itself may help its own adapter and no other
+  const tenant = await tenantOfCycle(context);
+  const filters = { domain: plainDomain(context.cycle.domain), ...(tenant === null ? {} : { tenant }) };
   for (const leg of LEGS) {
     try {
       const results = await context.datasets.search?.(
-        { queryText, topK: TOP_K, searchTypes: [...leg.searchTypes], weights: leg.weights, filters: { domain: context.cycle.domain } },
+        { queryText, topK: TOP_K, searchTypes: [...leg.searchTypes], weights: leg.weights, filters },
         { signal: context.signal },
       );
       return { results: results ?? [], searchTypes: leg.searchTypes };

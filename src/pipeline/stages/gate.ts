@@ -3,6 +3,7 @@ import type { CycleEvaluation, GateReason } from "../../types/cycle.js";
 import { decideGate } from "../gate/decide.js";
 import type { EvaluatorOutcome } from "../gate/evaluators.js";
 import { assessPairing } from "../gate/pairing.js";
+import { servingOf, tenantOfCycle } from "../tenants.js";
 import type { Stage, StageContext } from "./stage.js";
 
 /** Asks the gate, and writes down its reasons. */
@@ -71,8 +72,9 @@ async function askEvaluators(context: StageContext): Promise<EvaluatorOutcome[]>
   const candidate = { adapterId: cycle.adapter_id as string, path: job.adapterPath ?? "" };
   await serving.loadAdapter({ id: candidate.adapterId, path: candidate.path }, { signal });
   const outcomes: EvaluatorOutcome[] = [];
+  const asked = servingOf(serving, await tenantOfCycle(context));
   for (const evaluator of options.evaluators) {
-    const input = { cycle: await context.view(), candidate, baseline: { adapterId: state.evaluatedAgainst ?? null }, serving };
+    const input = { cycle: await context.view(), candidate, baseline: { adapterId: state.evaluatedAgainst ?? null }, serving: asked };
     try {
       const scores = await evaluator.evaluate(input, { signal });
       outcomes.push({ name: evaluator.name, scores, mustImprove: evaluator.mustImprove ?? false });

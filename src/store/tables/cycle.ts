@@ -88,7 +88,9 @@ export const cycleMigrations: Record<string, Migration> = {
           stage text, samples integer not null, dataset_id text, job_id text, adapter_id text,
           state jsonb not null, evaluation jsonb, gate jsonb, error jsonb,
           owner text, lease_until timestamptz, attempts integer not null default 0, next_attempt_at timestamptz,
-          created_at timestamptz not null, ended_at timestamptz)`,
+          created_at timestamptz not null, ended_at timestamptz, unique (id, domain))`,
+        // a cycle's samples are of its domain, and so of its tenant: no other way to learn from a sample is left
+        sql`alter table clara.samples add constraint samples_cycle_domain foreign key (cycle_id, domain) references clara.cycles (id, domain)`,
         sql`create unique index cycles_one_open on clara.cycles (pipeline, domain) where ended_at is null`,
         sql`create index cycles_recent on clara.cycles (pipeline, domain, created_at desc)`,
         sql`create table clara.cycle_stages (
@@ -98,6 +100,25 @@ export const cycleMigrations: Record<string, Migration> = {
           cycle_id text not null references clara.cycles (id) on delete cascade, sample_id text not null, pipeline text not null,
           role text not null check (role in ('learn', 'replay', 'test')), released_at timestamptz, unlearnt boolean not null default false, primary key (cycle_id, sample_id, role))`,
         sql`create unique index cycle_samples_once on clara.cycle_samples (pipeline, sample_id) where role = 'learn' and released_at is null`,
+        // names: src/support/tenancy.ts
+        sql`create function clara.refuse_foreign_samples() returns trigger language plpgsql as $$
+          declare
+            intruder record;
+          begin
+            select s.id as sample, s.domain as sample_domain, c.id as cycle, c.domain as cycle_domain, m.role into intruder
+              from added m join clara.samples s on s.id = m.sample_id join clara.cycles c on c.id = m.cycle_id
+              where case when m.role = 'test'
+                then position('--' in s.domain) > 0 and not starts_with(c.domain, split_part(s.domain, '--', 1) || '--')
+                else s.domain <> c.domain end
+              limit 1;
+            if intruder is not null then
+              raise exception 'sample % of the domain % may not be a % sample of the cycle % of the domain %',
+                intruder.sample, intruder.sample_domain, intruder.role, intruder.cycle, intruder.cycle_domain using errcode = 'check_violation';
+            end if;
+            return null;
+          end $$`,
+        sql`create trigger cycle_samples_of_own_tenant after insert on clara.cycle_samples
+          referencing new table as added for each statement execute function clara.refuse_foreign_samples()`,
         sql`create table clara.general_items (
           pipeline text not null, position integer not null, half text not null check (half in ('replay', 'holdout')),
           prompt text not null, response text, primary key (pipeline, position))`,
