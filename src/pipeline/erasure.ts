@@ -40,36 +40,66 @@ export interface ErasureParts {
   clock: () => number;
 }
 
+/** An erasure that nobody works on any more, milliseconds after it began. */
+const ABANDONED_MS = 60_000;
+
+interface Erasure extends ErasureRecord {
+  subject: string;
+}
+
 /**
- * Deletes what a person gave, and takes every adapter that learnt from it out of service; what others taught it waits to be learnt anew. Done again it finds what is left; a crash in
- * between leaves the tombstone, and the next call with the same person completes it.
+ * Deletes what a person gave, and takes every adapter that learnt from it out of service; what others taught it waits to be learnt anew.
+ * What a crash interrupts, `resumeErasures` completes, and so does the next call with the same person.
  */
 export async function eraseSubject(subjectId: string, parts: ErasureParts, options: CallOptions): Promise<ErasureReport> {
   if (typeof subjectId !== "string" || subjectId === "") {
     throw new ValidationError("input_invalid", "eraseSubject needs the subjectId under which the feedback was given.");
   }
+  const { pipeline, store, clock } = parts;
   const subject = storableText(subjectId);
-  const erasedAt = new Date(parts.clock());
-  const record: ErasureRecord = { id: randomUUID(), subjectHash: subjectHash(parts.pipeline, subject), createdAt: erasedAt.toISOString() };
-  const { texts, cancelledCycles } = await parts.store.db.transaction().execute(async (transaction) => {
-    await transaction
-      .insertInto("erasures")
-      .values({
-        id: record.id,
-        pipeline: parts.pipeline,
-        subject_hash: record.subjectHash,
-        report: null,
-        created_at: record.createdAt,
-        completed_at: null,
-      })
-      .execute();
-    const texts = await eraseTexts(transaction, parts.pipeline, subject, erasedAt);
+  const createdAt = new Date(clock()).toISOString();
+  const erasure: Erasure = { id: randomUUID(), subject, subjectHash: subjectHash(pipeline, subject), createdAt };
+  await store.db
+    .insertInto("erasures")
+    .values({ id: erasure.id, pipeline, subject_hash: erasure.subjectHash, subject_id: subject, created_at: createdAt })
+    .execute();
+  return erase(erasure, parts, options);
+}
+
+/** Completes what a crashed process left. */
+export async function resumeErasures(parts: ErasureParts, options: CallOptions): Promise<ErasureReport[]> {
+  const left = await parts.store.db
+    .selectFrom("erasures")
+    .select(["id", "subject_id", "subject_hash", "created_at"])
+    .where("pipeline", "=", parts.pipeline)
+    .where("completed_at", "is", null)
+    .where("subject_id", "is not", null)
+    .where("created_at", "<=", new Date(parts.clock() - ABANDONED_MS))
+    .execute();
+  const reports: ErasureReport[] = [];
+  for (const row of left) {
+    const erasure = {
+      id: row.id,
+      subject: row.subject_id as string,
+      subjectHash: row.subject_hash,
+      createdAt: row.created_at.toISOString(),
+    };
+    reports.push(await erase(erasure, parts, options));
+  }
+  return reports;
+}
+
+/** Each step finds what is left to do, so that all of it may be done again. */
+async function erase({ subject, ...record }: Erasure, parts: ErasureParts, options: CallOptions): Promise<ErasureReport> {
+  const { pipeline, store } = parts;
+  const { texts, cancelledCycles } = await store.db.transaction().execute(async (transaction) => {
+    const texts = await eraseTexts(transaction, pipeline, subject, new Date(record.createdAt));
     await notifyOthers(transaction, "memory", "changed");
-    const cancelledCycles = await cancelCycles(transaction, parts.pipeline, texts.sampleIds);
+    const cancelledCycles = await cancelCycles(transaction, pipeline, texts.sampleIds);
     return { texts, cancelledCycles };
   });
-  parts.store.notifications.announce("memory", null);
-  await parts.store.journal?.append({ kind: "erasure", id: record.id, payload: { ...record, pipeline: parts.pipeline } });
+  store.notifications.announce("memory", null);
+  await store.journal?.append({ kind: "erasure", id: record.id, payload: { ...record, pipeline } });
   await parts.datasets.eraseSubject?.(subject, options);
   const generations = (await parts.generations?.eraseSubject?.(subject, options)) ?? 0;
   const report: ErasureReport = {
@@ -82,10 +112,10 @@ export async function eraseSubject(subjectId: string, parts: ErasureParts, optio
     erasedAt: record.createdAt,
   };
   // until then the acknowledged texts stand in the journal
-  await parts.store.journal?.checkpoint();
-  await parts.store.db
+  await store.journal?.checkpoint();
+  await store.db
     .updateTable("erasures")
-    .set({ report: storableJson(report), completed_at: new Date(parts.clock()) })
+    .set({ report: storableJson(report), subject_id: null, completed_at: new Date(parts.clock()) })
     .where("id", "=", record.id)
     .execute();
   return report;

@@ -106,7 +106,7 @@ async function restoreErasure(store: Store, pipeline: string, erasure: ErasureRe
   const subject = subjects.find((row) => subjectHash(pipeline, row.subject_id as string) === erasure.subjectHash)?.subject_id;
   await store.db
     .insertInto("erasures")
-    .values({ id: erasure.id, pipeline, subject_hash: erasure.subjectHash, created_at: erasure.createdAt })
+    .values({ id: erasure.id, pipeline, subject_hash: erasure.subjectHash, subject_id: subject ?? null, created_at: erasure.createdAt })
     .onConflict((conflict) => conflict.column("id").doNothing())
     .execute();
   if (subject != null) {

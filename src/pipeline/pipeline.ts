@@ -7,7 +7,7 @@ import { FeedbackBuffer } from "./buffer.js";
 import { CanaryBoard } from "./canary/canary-board.js";
 import { CycleRunner } from "./cycle-runner.js";
 import { type CycleFilter, CycleStore } from "./cycle-store.js";
-import { type ErasureReport, eraseSubject } from "./erasure.js";
+import { type ErasureParts, type ErasureReport, eraseSubject, resumeErasures } from "./erasure.js";
 import { PipelineEmitter, type PipelineEvents } from "./events.js";
 import { type ImportOptions, type ImportResult, importLines } from "./feedback-import.js";
 import { FeedbackIntake, type UnreadableFeedback } from "./feedback-intake.js";
@@ -104,6 +104,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
       runner: this.#runner,
       canaries: this.canaries,
       generations,
+      resumeErasures: () => resumeErasures(this.#erasureParts(), {}),
       options: this.#options,
       events: this.#events,
     });
@@ -351,7 +352,8 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
   }
 
   /**
-   * Deletes what a person gave and takes every adapter that learnt from it out of service.
+   * Deletes what a person gave and takes every adapter that learnt from it out of service. What a crash interrupts is completed by a pipeline
+   * that was started, a minute later.
    * @example
    * ```ts
    * const { adapters } = await clara.pipeline.eraseSubject("user-17");
@@ -361,14 +363,14 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
     throwIfAborted(options.signal);
     await this.recover();
     await this.#writer.idle();
-    const { name, clock } = this.#options;
-    const report = await eraseSubject(
-      subjectId,
-      { ...this.#parts, generations: this.#parts.generations, pipeline: name, events: this.#events, clock },
-      options,
-    );
+    const report = await eraseSubject(subjectId, this.#erasureParts(), options);
     await this.buffer.refresh();
     return report;
+  }
+
+  #erasureParts(): ErasureParts {
+    const { name, clock } = this.#options;
+    return { ...this.#parts, generations: this.#parts.generations, pipeline: name, events: this.#events, clock };
   }
 
   /**

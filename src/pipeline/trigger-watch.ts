@@ -12,13 +12,14 @@ const EXPIRY_MS = 3_600_000;
 
 /**
  * Looks at the triggers, and at canaries first: a while after each accepted feedback, and on one timer that keeps no process alive. The
- * timer also has old answers deleted.
+ * timer also has old answers deleted and interrupted erasures completed.
  */
 export class TriggerWatch {
   readonly #buffer: FeedbackBuffer;
   readonly #runner: CycleRunner;
   readonly #canaries: CanaryBoard;
   readonly #generations: GenerationsPort | undefined;
+  readonly #resumeErasures: () => Promise<unknown>;
   readonly #options: ResolvedPipelineOptions;
   readonly #events: PipelineEmitter;
   /** The rule that was told last, by domain; counts in it change all the time. */
@@ -35,6 +36,8 @@ export class TriggerWatch {
     runner: CycleRunner;
     canaries: CanaryBoard;
     generations: GenerationsPort | undefined;
+    /** Completes what crashed processes left. */
+    resumeErasures: () => Promise<unknown>;
     options: ResolvedPipelineOptions;
     events: PipelineEmitter;
   }) {
@@ -42,6 +45,7 @@ export class TriggerWatch {
     this.#runner = parts.runner;
     this.#canaries = parts.canaries;
     this.#generations = parts.generations;
+    this.#resumeErasures = parts.resumeErasures;
     this.#options = parts.options;
     this.#events = parts.events;
   }
@@ -107,6 +111,10 @@ export class TriggerWatch {
   async #look(): Promise<string[]> {
     await this.#canaries.look();
     await this.#runner.takeUpOrphans();
+    // what an erasure needs may be away; nothing else waits for it
+    await this.#resumeErasures().catch((error: unknown) =>
+      this.#events.emit("error", { error, context: "an erasure that was interrupted could not be completed" }),
+    );
     await this.#buffer.refresh();
     const { triggers, bufferCapacity, clock } = this.#options;
     const started: string[] = [];

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import type { PipelineOptions } from "../../src/pipeline/index.js";
 import type { Store } from "../../src/store/index.js";
 import { describeEachStore } from "../setup/index.js";
@@ -314,6 +314,35 @@ describeEachStore("a cycle", (harness) => {
     expect(new Set(reports.flatMap(({ adapters }) => adapters.map(({ adapterId }) => adapterId)))).toEqual(new Set([own.adapterId]));
     expect(new Set(trainer.erasedJobs)).toEqual(new Set([own.jobId, beside.jobId]));
     expect(router.activeAdapter(otherDomain)?.id).toBe(beside.adapterId);
+  });
+
+  it("completes an erasure that a crash interrupted, and then knows the person's name no more (A46)", async () => {
+    const clock = { now: Date.now() };
+    const { pipeline, another, router, datasets, domain } = await learnt({ clock: () => clock.now });
+    const { name } = pipeline.status();
+    const cycle = await pipeline.triggerTrainingCycle({ domain, wait: true });
+    const forget = vi.spyOn(datasets, "eraseSubject").mockRejectedValueOnce(new Error("the process ended here"));
+    await expect(pipeline.eraseSubject("user-1")).rejects.toThrow("the process ended here");
+    expect(router.activeAdapter(domain)?.id).toBe(cycle.adapterId);
+    const read = () =>
+      store.db.selectFrom("erasures").select(["subject_id", "completed_at"]).where("pipeline", "=", name).executeTakeFirstOrThrow();
+    expect(await read()).toMatchObject({ subject_id: "user-1", completed_at: null });
+    // another process leaves it alone as long as the first may be at it
+    const other = another();
+    await other.checkTriggers();
+    expect((await read()).completed_at).toBeNull();
+    clock.now += 61_000;
+    await other.checkTriggers();
+    expect(await read()).toMatchObject({ subject_id: null, completed_at: expect.any(Date) });
+    expect(forget).toHaveBeenCalledTimes(2);
+    expect(router.activeAdapter(domain)).toBeNull();
+    const items = await store.db
+      .selectFrom("dataset_item")
+      .select("position")
+      .where("dataset_id", "=", cycle.datasetId)
+      .where("subject_id", "=", "user-1")
+      .execute();
+    expect(items).toEqual([]);
   });
 
   it("ends a running cycle that learns from a person who is erased meanwhile (A46)", async () => {

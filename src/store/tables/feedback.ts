@@ -72,12 +72,14 @@ export interface SampleTable {
   recalled_at: Timestamp | null;
 }
 
-/** One person's erasure: a tombstone without the person's name. */
+/** One person's erasure: a tombstone that, once it is complete, has no name. */
 export interface ErasureTable {
   id: string;
   pipeline: string;
   /** SHA-256 of the pipeline's name and the subject id. */
   subject_hash: string;
+  /** Whom it is about, until it is complete: what a crash interrupts is finished by itself. */
+  subject_id: string | null;
   report: Json<unknown> | null;
   created_at: Timestamp;
   completed_at: Timestamp | null;
@@ -123,7 +125,7 @@ export const feedbackMigrations: Record<string, Migration> = {
         sql`create index samples_state on clara.samples (pipeline, state, objective, domain)`,
         sql`create index samples_subject on clara.samples (pipeline, subject_id) where subject_id is not null`,
         sql`create table clara.erasures (
-          id text primary key, pipeline text not null, subject_hash text not null, report jsonb,
+          id text primary key, pipeline text not null, subject_hash text not null, subject_id text, report jsonb,
           created_at timestamptz not null, completed_at timestamptz)`,
       ];
       for (const statement of statements) await statement.execute(db);
