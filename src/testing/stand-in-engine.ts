@@ -240,6 +240,10 @@ async function complete(exchange: Exchange, context: EngineContext, fault: Stand
     const message = `The model \`${model}\` does not exist. Valid aliases: ${context.baseModel}.`;
     return errorReply(404, "NotFoundError", message, { param: "model" });
   }
+  if (body.cache_salt != null && (typeof body.cache_salt !== "string" || body.cache_salt === "")) {
+    const message = "Parameter 'cache_salt' must be a non-empty string if provided. (parameter=cache_salt)";
+    return errorReply(400, "BadRequestError", message, { param: "cache_salt" });
+  }
   const excess = tooLong(body, context);
   if (excess !== null) return errorReply(400, "BadRequestError", excess, { param: "max_tokens" });
   if (adapter !== null) exchange.response.once("close", await context.slots.use(adapter.id));

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ServingClient } from "../../src/client/index.js";
 import { installRuntime, LocalVllm, tinyBaseModel } from "../../src/runtime/index.js";
 import { describeEngine } from "./engine-conformance.js";
 import { talkToVllm } from "./support/conversations.js";
@@ -36,6 +37,23 @@ describe("vLLM", () => {
       [paths.emptyPath, "EMPTY_PATH"],
     ] as const;
     await expect(await converse({ ...endpoint, names }, talkToVllm(paths))).toMatchFileSnapshot("vllm-conversation.json");
+  });
+
+  it("shares cached prefixes within a tenant only (A48)", async () => {
+    await using serving = new ServingClient({ engine: "vllm", endpoints: [vllm], maxTokens: 1 });
+    const prompt = Array.from({ length: 50 }, (_, index) => `Fact ${index}.`).join(" ");
+    const hits = async () => {
+      const text = await (await fetch(`${endpoint.url}/metrics`, { headers: { authorization: `Bearer ${endpoint.token}` } })).text();
+      return Number(/^vllm:prefix_cache_hits_total\S* (\S+)/m.exec(text)?.[1]);
+    };
+    const gained: number[] = [];
+    for (const tenant of ["ulm", "ulm", "bonn", undefined, undefined]) {
+      const before = await hits();
+      await serving.generate({ prompt, adapterId: null, metadata: tenant === undefined ? {} : { tenant } });
+      gained.push((await hits()) - before);
+    }
+    const again = expect.toSatisfy((count: number) => count > 0);
+    expect(gained).toEqual([0, again, 0, 0, again]);
   });
 });
 

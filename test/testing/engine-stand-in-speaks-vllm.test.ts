@@ -33,6 +33,17 @@ describe("the stand-in engine", () => {
     });
   });
 
+  it("takes a salt of the prefix cache that is a text, and no other, as vLLM does (A48)", async () => {
+    const salted = (cache_salt: unknown) =>
+      post("/v1/chat/completions", { model: "base", messages: [{ role: "user", content: "hi" }], cache_salt });
+    expect((await salted("salt")).status).toBe(200);
+    expect(engine.questions.at(-1)?.body).toMatchObject({ cache_salt: "salt" });
+    for (const wrong of ["", 7]) {
+      const refused = await salted(wrong);
+      expect([refused.status, await refused.json()]).toMatchObject([400, { error: { type: "BadRequestError", param: "cache_salt" } }]);
+    }
+  });
+
   it("refuses one adapter more than it holds, as the bundled runtime does", async () => {
     await engine.close();
     engine = await startStandInEngine({ maxAdapters: 2, loadTimeMs: 15 });
