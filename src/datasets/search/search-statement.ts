@@ -1,4 +1,5 @@
-import { type RawBuilder, sql } from "kysely";
+import { type RawBuilder, type Selectable, sql } from "kysely";
+import type { CorpusChunkTable } from "../../store/tables/corpus.js";
 import type { SearchFusion } from "../../types/index.js";
 import { fusedScore } from "./fusion.js";
 import { type GraphLeg, graphSteps } from "./graph-leg.js";
@@ -19,20 +20,23 @@ export interface StatementInput {
 }
 
 /** One row of the answer. */
-export interface FoundChunk {
-  id: string;
-  document_id: string;
-  position: number;
-  content: string;
-  title: string | null;
-  document_type: string | null;
-  tenant: string | null;
-  domain: string;
-  language: string;
-  source: string;
-  date: Date | null;
-  quality: number;
-  metadata: Record<string, unknown>;
+export interface FoundChunk
+  extends Pick<
+    Selectable<CorpusChunkTable>,
+    | "id"
+    | "document_id"
+    | "position"
+    | "content"
+    | "title"
+    | "document_type"
+    | "tenant"
+    | "domain"
+    | "language"
+    | "source"
+    | "date"
+    | "quality"
+    | "metadata"
+  > {
   keyword: number | null;
   vector: number | null;
   graph: number | null;
