@@ -54,26 +54,10 @@ export function judgeProbes(
   options: GateOptions,
 ): { reasons: GateReason[]; suspects: Suspects[] } {
   const answers = { baseline: answersOf(models.baseline), candidate: answersOf(models.candidate) };
-  const judgements = [
-    ...(options.triggerProbes > 0
-      ? [
-          judgeTriggerProbes(
-            probes.filter(({ kind }) => kind === "trigger"),
-            answers,
-            options,
-          ),
-        ]
-      : []),
-    ...(options.memorisationProbes > 0
-      ? [
-          judgeMemorisation(
-            probes.filter(({ kind }) => kind === "memorisation"),
-            answers,
-            options,
-          ),
-        ]
-      : []),
-  ];
+  const ofKind = (kind: Probe["kind"]) => probes.filter((probe) => probe.kind === kind);
+  const judgements = [];
+  if (options.triggerProbes > 0) judgements.push(judgeTriggerProbes(ofKind("trigger"), answers, options));
+  if (options.memorisationProbes > 0) judgements.push(judgeMemorisation(ofKind("memorisation"), answers, options));
   return { reasons: judgements.map(({ reason }) => reason), suspects: judgements.flatMap(({ suspects }) => suspects) };
 }
 
