@@ -79,8 +79,10 @@ export async function measure(bench: Bench, rounds: number, onProgress: (text: s
     const measured = new Map<string, Measurement[]>(all.map((contender) => [contender.name, []]));
     for (let round = 0; round < rounds; round++) {
       for (const contender of round % 2 === 0 ? all : [...all].reverse()) {
-        onProgress(`${bench.name}: round ${round + 1} of ${rounds}, ${contender.name}`);
-        measured.get(contender.name)?.push(await runOnce(contender, round));
+        const measurement = await runOnce(contender, round);
+        const values = group.metrics.map(({ name, unit }) => `${name} ${measurement[name]?.toPrecision(4)} ${unit}`.trim());
+        onProgress(`${bench.name}: round ${round + 1} of ${rounds}, ${contender.name}: ${values.join(", ")}`);
+        measured.get(contender.name)?.push(measurement);
       }
     }
     const base = measured.get(group.baseline.name) ?? [];
