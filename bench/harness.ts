@@ -36,6 +36,8 @@ export interface BenchOptions {
   flips: number;
   /** Numbers of documents for `search`. */
   sizes: number[];
+  /** What makes vectors of texts where `search` and `router` judge quality. */
+  embedder: "lexical" | "minilm";
 }
 
 export interface Bench {

@@ -1,9 +1,11 @@
 /**
- * npm run bench -- NAME [--rounds N] [--json FILE] [--picture] [--data DIR] [--flips N] [--sizes N,N]
+ * npm run bench -- NAME [--rounds N] [--json FILE] [--picture] [--data DIR] [--flips N] [--sizes N,N] [--embedder NAME]
  *
  * NAME: feedback, router, training, client, activation, search. Prints a table of medians and ratios; `--json` writes the rows, `--picture`
  * writes docs/benchmarks/NAME.svg; `--data` is the folder of data sets that are not part of the package; `--flips` is how often activation
- * changes the version in each run (default 100); `--sizes` are numbers of documents for search (default 10000; 0 for none).
+ * changes the version in each run (default 100); `--sizes` are numbers of documents for search (default 10000; 0 for none);
+ * `--embedder` is what makes the vectors where search and router judge quality: lexical (default), or minilm, which is taken from a Python
+ * package and served by the bundled runtime.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -30,12 +32,18 @@ const { values, positionals } = parseArgs({
     data: { type: "string" },
     flips: { type: "string", default: "100" },
     sizes: { type: "string", default: "10000" },
+    embedder: { type: "string", default: "lexical" },
   },
 });
 const name = positionals[0] ?? "";
 const load = benches[name];
-if (!load || ![values.rounds, values.flips].every((count) => /^[1-9]\d*$/.test(count))) {
-  const options = "[--rounds N] [--json FILE] [--picture] [--data DIR] [--flips N] [--sizes N,N]";
+const { embedder } = values;
+if (
+  !load ||
+  (embedder !== "lexical" && embedder !== "minilm") ||
+  ![values.rounds, values.flips].every((count) => /^[1-9]\d*$/.test(count))
+) {
+  const options = "[--rounds N] [--json FILE] [--picture] [--data DIR] [--flips N] [--sizes N,N] [--embedder lexical|minilm]";
   process.stderr.write(`usage: npm run bench -- ${Object.keys(benches).join("|")} ${options}\n`);
   process.exit(2);
 }
@@ -44,7 +52,7 @@ const sizes = values.sizes
   .split(",")
   .map(Number)
   .filter((size) => size > 0);
-const bench = await (await load()).open({ data: values.data, flips: Number(values.flips), sizes });
+const bench = await (await load()).open({ data: values.data, flips: Number(values.flips), sizes, embedder });
 try {
   const result = await measure(bench, Number(values.rounds), (text) => process.stderr.write(`${text}\n`));
   const table = new Table({ head: ["metric", "contender", "median", "ratio to baseline", "95 % interval"] });

@@ -17,14 +17,18 @@ export interface Task {
 
 type Row = [text: string, intent: string];
 
+/** Every text of the data set in this folder, each once. */
+export function textsOf(folder: string): string[] {
+  return [...new Set(Object.values(readData(folder)).flatMap((rows) => rows.map(([text]) => text)))];
+}
+
 const EXAMPLES_OF_FEW = 10;
 const UNSEEN_INTENTS = 5;
 
 /** Tasks drawn from the data set in this folder; the same seed draws the same ones. */
 export function drawTasks(folder: string, seed: number): Record<"few" | "unseen" | "full", Task> {
-  const read = (file: string) => JSON.parse(readFileSync(join(folder, "clinc150", file), "utf8"));
-  const data = read("data_full.json") as Record<string, Row[]>;
-  const intentsOf = read("domains.json") as Record<string, string[]>;
+  const data = readData(folder);
+  const intentsOf = read<Record<string, string[]>>(folder, "domains.json");
   const domainOf = new Map(Object.entries(intentsOf).flatMap(([domain, intents]) => intents.map((intent) => [intent, domain])));
   const random = seededRandom(seed);
   const unseen = new Set(Object.values(intentsOf).flatMap((intents) => shuffled(intents, random).slice(0, UNSEEN_INTENTS)));
@@ -49,6 +53,12 @@ export function drawTasks(folder: string, seed: number): Record<"few" | "unseen"
     ),
     full: taskOf(all, all, Number.POSITIVE_INFINITY),
   };
+}
+
+const readData = (folder: string) => read<Record<string, Row[]>>(folder, "data_full.json");
+
+function read<T>(folder: string, file: string): T {
+  return JSON.parse(readFileSync(join(folder, "clinc150", file), "utf8"));
 }
 
 function shuffled<T>(items: readonly T[], random: () => number): T[] {

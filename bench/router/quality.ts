@@ -3,6 +3,8 @@ import { LexicalEmbedder } from "../../src/embedders/index.js";
 import { expectedCalibrationError } from "../../src/router/calibrated-choice.js";
 import { AdapterRouter, MemoryAdapterRegistry } from "../../src/router/index.js";
 import { dot, normalised, sumOf } from "../../src/router/unit-vectors.js";
+import type { Embedder } from "../../src/types/index.js";
+import { readVectors } from "../embedders/saved-vectors.ts";
 import { drawTasks, type Task } from "./clinc150.ts";
 import { LogisticRegression } from "./logistic-regression.ts";
 
@@ -12,11 +14,14 @@ interface Guess {
   confidence: number;
 }
 
+const [name, folder, vectors] = process.argv.slice(2) as [string, string, string?];
+const embedder: Embedder = vectors === undefined ? new LexicalEmbedder() : readVectors(vectors);
+
 type Contender = (examples: Task["examples"]) => Promise<(text: string) => Promise<Guess>>;
 
 async function clara(examples: Task["examples"]): Promise<(text: string) => Promise<Guess>> {
   const registry = new MemoryAdapterRegistry();
-  const router = new AdapterRouter({ registry, refreshIntervalMs: 0 });
+  const router = new AdapterRouter({ registry, embedder, refreshIntervalMs: 0 });
   for (const [domain, texts] of examples) {
     const { id } = await registry.register({ name: domain, domain, path: `adapters/${domain}`, baseModel: "none", examples: texts });
     await registry.activate(id);
@@ -28,7 +33,6 @@ async function clara(examples: Task["examples"]): Promise<(text: string) => Prom
 }
 
 async function oneCentroid(examples: Task["examples"]): Promise<(text: string) => Promise<Guess>> {
-  const embedder = new LexicalEmbedder();
   const centroids: { domain: string; vector: Float32Array }[] = [];
   for (const [domain, texts] of examples) {
     centroids.push({ domain, vector: normalised(sumOf(await embedder.embed(texts), embedder.dimensions)) });
@@ -97,7 +101,6 @@ async function judge(contender: Contender, { examples, questions }: Task) {
 /** Draws that nothing in the router was tried on. */
 const FIRST_SEED = 1_000;
 const contenders: Record<string, Contender> = { clara, "one centroid": oneCentroid, "TF-IDF + logistic regression": tfIdf };
-const [name, folder] = process.argv.slice(2) as [string, string];
 const contender = contenders[name];
 if (!contender) throw new Error(`no contender named ${name}`);
 const measurement: Record<string, number> = {};

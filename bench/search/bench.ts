@@ -23,7 +23,7 @@ const metrics: Metric[] = [
   { name: "recall", unit: "of 10", lowerIsBetter: false },
 ];
 
-export async function open({ sizes, data }: BenchOptions): Promise<Bench> {
+export async function open({ sizes, data, embedder }: BenchOptions): Promise<Bench> {
   const folder = await mkdtemp(join(tmpdir(), "clara-bench-"));
   const close = async () => {
     await stopServers(folder);
@@ -32,7 +32,7 @@ export async function open({ sizes, data }: BenchOptions): Promise<Bench> {
   try {
     const server = await startServer(folder, process.pid, "pgvector");
     if (server === null) throw new Error("PostgreSQL did not start");
-    const rows: Row[] = data ? await quality(await makeDatabase(server, "quality"), data) : [];
+    const rows: Row[] = data ? await quality(await makeDatabase(server, "quality"), data, embedder) : [];
     const groups: Bench["groups"] = [];
     for (const size of sizes) {
       for (const place of [await makeDatabase(server, `bench_${size}`), join(folder, `embedded-${size}`)]) {
@@ -59,9 +59,9 @@ export async function open({ sizes, data }: BenchOptions): Promise<Bench> {
   }
 }
 
-async function quality(database: string, data: string): Promise<Row[]> {
+async function quality(database: string, data: string, embedder: string): Promise<Row[]> {
   process.stderr.write("search: quality on Cranfield\n");
-  const [node, ...args] = run("quality.ts", database, data);
+  const [node, ...args] = run("quality.ts", database, data, embedder);
   const { stdout } = await execa(node, args, { stderr: "inherit", preferLocal: true, timeout: LOADING_MS });
   return JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Row[];
 }

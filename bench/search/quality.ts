@@ -8,16 +8,18 @@ import { ndcg } from "../../src/datasets/search/ndcg.js";
 import { LexicalEmbedder } from "../../src/embedders/index.js";
 import { openStore } from "../../src/store/index.js";
 import type { SearchQuery, SearchSettings } from "../../src/types/index.js";
+import { openMiniLm } from "../embedders/minilm.ts";
 import type { Row } from "../harness.ts";
 import { ratioInterval } from "../statistics.ts";
 import { readCranfield } from "./cranfield.ts";
 
 const FOLDS = 5;
-const [database, data] = process.argv.slice(2) as [string, string];
+const [database, data, embedderName] = process.argv.slice(2) as [string, string, string];
 const { documents, queries } = await readCranfield(data);
 const store = await openStore({ database });
+const { embedder, close } = embedderName === "minilm" ? await openMiniLm() : { embedder: new LexicalEmbedder(), close: async () => {} };
 try {
-  const datasets = new DatasetManager({ store, embedder: new LexicalEmbedder() });
+  const datasets = new DatasetManager({ store, embedder });
   await datasets.addDocuments(documents);
   const score = async (query: (typeof queries)[number], settings: SearchSettings): Promise<number> => {
     const results = await datasets.search({ queryText: query.queryText, topK: 100, ...settings } as SearchQuery);
@@ -56,5 +58,6 @@ try {
   }));
   process.stdout.write(`${JSON.stringify(rows)}\n`);
 } finally {
+  await close();
   await store.close();
 }
