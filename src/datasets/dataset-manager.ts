@@ -351,7 +351,8 @@ export class DatasetManager {
   }
 
   /**
-   * Takes a person's rows out of every dataset; gives the datasets that had some. Their versions and hashes stay on record.
+   * Takes a person's rows out of every dataset, or with `feedbackIds` those that came from these feedbacks; gives the datasets that had some.
+   * Their versions and hashes stay on record.
    * @example
    * ```ts
    * const { datasetIds } = await clara.datasets.eraseSubject("user-17");
@@ -359,7 +360,7 @@ export class DatasetManager {
    */
   async eraseSubject(
     subjectId: string,
-    options: CallOptions & { transaction?: Executor } = {},
+    options: CallOptions & { feedbackIds?: readonly string[]; transaction?: Executor } = {},
   ): Promise<{ datasetIds: string[]; items: number }> {
     return this.#registry.eraseSubject(subjectId, options);
   }

@@ -225,16 +225,21 @@ export class DatasetRegistry {
     });
   }
 
-  /** Takes every row of a person out of every dataset and marks those datasets; gives the datasets' ids and the number of rows. */
+  /**
+   * Takes every row of a person, or with `feedbackIds` those that came from them, out of every dataset and marks those datasets; gives the
+   * datasets' ids and the number of rows.
+   */
   async eraseSubject(
     subjectId: string,
-    options: CallOptions & { transaction?: Executor } = {},
+    options: CallOptions & { feedbackIds?: readonly string[]; transaction?: Executor } = {},
   ): Promise<{ datasetIds: string[]; items: number }> {
+    const { feedbackIds } = options;
     throwIfAborted(options.signal);
     const work = async (executor: Executor): Promise<{ datasetIds: string[]; items: number }> => {
       const rows = await executor
         .deleteFrom("dataset_item")
         .where("subject_id", "=", subjectId)
+        .$if(feedbackIds !== undefined, (query) => query.where(sql<boolean>`feedback_id = any(${[...(feedbackIds ?? [])]}::text[])`))
         .returning(["dataset_id", "sample_id"])
         .execute();
       const datasetIds = [...new Set(rows.map((row) => row.dataset_id))].sort();

@@ -4,7 +4,7 @@ import { ClaraError, ValidationError } from "../errors.js";
 import { notifyOthers } from "../store/notifications.js";
 import type { Store } from "../store/store.js";
 import type { CallOptions } from "../types/common.js";
-import { eraseTexts, subjectHash } from "./erasure-rules.js";
+import { type ErasedSubject, eraseTexts, subjectHash } from "./erasure-rules.js";
 import type { PipelineEmitter } from "./events.js";
 import type { ErasureRecord } from "./feedback-recovery.js";
 import type { DatasetsPort, GenerationsPort, RouterPort, ServingPort, TrainingPort } from "./ports.js";
@@ -44,24 +44,40 @@ export interface ErasureParts {
 const ABANDONED_MS = 60_000;
 
 interface Erasure extends ErasureRecord {
-  subject: string;
+  subject: ErasedSubject;
+}
+
+/** Whose an erasure is. */
+export interface ErasureOptions extends CallOptions {
+  /** Only what was given in this tenant's name (`metadata.tenant`). Default: everything under the id, whatever the tenant. */
+  tenant?: string;
 }
 
 /**
  * Deletes what a person gave, and takes every adapter that learnt from it out of service; what others taught it waits to be learnt anew.
  * What a crash interrupts, `resumeErasures` completes, and so does the next call with the same person.
  */
-export async function eraseSubject(subjectId: string, parts: ErasureParts, options: CallOptions): Promise<ErasureReport> {
+export async function eraseSubject(subjectId: string, parts: ErasureParts, { tenant, ...options }: ErasureOptions): Promise<ErasureReport> {
   if (typeof subjectId !== "string" || subjectId === "") {
     throw new ValidationError("input_invalid", "eraseSubject needs the subjectId under which the feedback was given.");
   }
+  if (tenant !== undefined && (typeof tenant !== "string" || tenant === "")) {
+    throw new ValidationError("input_invalid", "eraseSubject's tenant must be the tenant's name; leave it out to erase the person in all.");
+  }
   const { pipeline, store, clock } = parts;
-  const subject = storableText(subjectId);
+  const subject: ErasedSubject = { subjectId: storableText(subjectId), tenant: tenant === undefined ? null : storableText(tenant) };
   const createdAt = new Date(clock()).toISOString();
   const erasure: Erasure = { id: randomUUID(), subject, subjectHash: subjectHash(pipeline, subject), createdAt };
   await store.db
     .insertInto("erasures")
-    .values({ id: erasure.id, pipeline, subject_hash: erasure.subjectHash, subject_id: subject, created_at: createdAt })
+    .values({
+      id: erasure.id,
+      pipeline,
+      subject_hash: erasure.subjectHash,
+      subject_id: subject.subjectId,
+      tenant: subject.tenant,
+      created_at: createdAt,
+    })
     .execute();
   return erase(erasure, parts, options);
 }
@@ -70,7 +86,7 @@ export async function eraseSubject(subjectId: string, parts: ErasureParts, optio
 export async function resumeErasures(parts: ErasureParts, options: CallOptions): Promise<ErasureReport[]> {
   const left = await parts.store.db
     .selectFrom("erasures")
-    .select(["id", "subject_id", "subject_hash", "created_at"])
+    .select(["id", "subject_id", "tenant", "subject_hash", "created_at"])
     .where("pipeline", "=", parts.pipeline)
     .where("completed_at", "is", null)
     .where("subject_id", "is not", null)
@@ -80,7 +96,7 @@ export async function resumeErasures(parts: ErasureParts, options: CallOptions):
   for (const row of left) {
     const erasure = {
       id: row.id,
-      subject: row.subject_id as string,
+      subject: { subjectId: row.subject_id as string, tenant: row.tenant },
       subjectHash: row.subject_hash,
       createdAt: row.created_at.toISOString(),
     };
@@ -100,8 +116,9 @@ async function erase({ subject, ...record }: Erasure, parts: ErasureParts, optio
   });
   store.notifications.announce("memory", null);
   await store.journal?.append({ kind: "erasure", id: record.id, payload: { ...record, pipeline } });
-  await parts.datasets.eraseSubject?.(subject, options);
-  const generations = (await parts.generations?.eraseSubject?.(subject, options)) ?? 0;
+  const { subjectId, tenant } = subject;
+  await parts.datasets.eraseSubject?.(subjectId, { ...options, ...(tenant === null ? {} : { feedbackIds: texts.feedbackIds }) });
+  const generations = (await parts.generations?.eraseSubject?.(subjectId, { ...options, tenant: tenant ?? undefined })) ?? 0;
   const report: ErasureReport = {
     id: record.id,
     feedback: texts.feedback,
@@ -115,7 +132,7 @@ async function erase({ subject, ...record }: Erasure, parts: ErasureParts, optio
   await store.journal?.checkpoint();
   await store.db
     .updateTable("erasures")
-    .set({ report: storableJson(report), subject_id: null, completed_at: new Date(parts.clock()) })
+    .set({ report: storableJson(report), subject_id: null, tenant: null, completed_at: new Date(parts.clock()) })
     .where("id", "=", record.id)
     .execute();
   return report;

@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import type { Store } from "../store/store.js";
-import { eraseTexts, subjectHash } from "./erasure-rules.js";
+import { type ErasedSubject, eraseTexts, subjectHash } from "./erasure-rules.js";
 import { type IntakeRecord, insertRows, type SampleRow } from "./feedback-rows.js";
 import { type HoldRecord, holdFeedback } from "./held-feedback.js";
 import { insertRecords, lockIntake } from "./intake-writer.js";
@@ -94,22 +94,36 @@ async function restoreReview(store: Store, pipeline: string, review: ReviewRecor
 }
 
 async function restoreErasure(store: Store, pipeline: string, erasure: ErasureRecord): Promise<void> {
-  const subjects = await store.db
+  const rows = await store.db
     .selectFrom("feedback")
-    .select("subject_id")
+    .select(["subject_id", sql<string | null>`metadata->>'tenant'`.as("tenant")])
     .distinct()
     .where("pipeline", "=", pipeline)
     .where("subject_id", "is not", null)
     .where("erased_at", "is", null)
     .where("created_at", "<=", new Date(erasure.createdAt))
     .execute();
-  const subject = subjects.find((row) => subjectHash(pipeline, row.subject_id as string) === erasure.subjectHash)?.subject_id;
+  const subjects = rows.flatMap(({ subject_id, tenant }): ErasedSubject[] => {
+    const subjectId = subject_id as string;
+    return [
+      { subjectId, tenant: null },
+      { subjectId, tenant },
+    ];
+  });
+  const subject = subjects.find((candidate) => subjectHash(pipeline, candidate) === erasure.subjectHash);
   await store.db
     .insertInto("erasures")
-    .values({ id: erasure.id, pipeline, subject_hash: erasure.subjectHash, subject_id: subject ?? null, created_at: erasure.createdAt })
+    .values({
+      id: erasure.id,
+      pipeline,
+      subject_hash: erasure.subjectHash,
+      subject_id: subject?.subjectId ?? null,
+      tenant: subject?.tenant ?? null,
+      created_at: erasure.createdAt,
+    })
     .onConflict((conflict) => conflict.column("id").doNothing())
     .execute();
-  if (subject != null) {
+  if (subject !== undefined) {
     await store.db.transaction().execute((transaction) => eraseTexts(transaction, pipeline, subject, new Date(erasure.createdAt)));
   }
 }

@@ -125,16 +125,23 @@ export class GenerationLog implements GenerationsPort {
   }
 
   /**
-   * Deletes what a person asked and was answered.
+   * Deletes what a person asked and was answered; with a tenant only what they asked in its name (`metadata.tenant`).
    * @example
    * ```ts
    * const deleted = await generations.eraseSubject(user.id);
    * ```
    */
-  async eraseSubject(subjectId: string, _options: CallOptions = {}): Promise<number> {
-    for (const [id, generation] of this.#pending) if (generation.subjectId === subjectId) this.#pending.delete(id);
+  async eraseSubject(subjectId: string, { tenant }: CallOptions & { tenant?: string } = {}): Promise<number> {
+    for (const [id, generation] of this.#pending) {
+      const isMeant = generation.subjectId === subjectId && (tenant === undefined || tenantOf(generation.metadata) === tenant);
+      if (isMeant) this.#pending.delete(id);
+    }
     await this.#flushing?.catch(() => {}); // its failure is its caller's; here only the rows already written matter
-    const result = await this.#store.db.deleteFrom("generations").where("subject_id", "=", subjectId).executeTakeFirst();
+    const result = await this.#store.db
+      .deleteFrom("generations")
+      .where("subject_id", "=", subjectId)
+      .$if(tenant !== undefined, (query) => query.where(sql`metadata->>'tenant'`, "=", tenant))
+      .executeTakeFirst();
     return Number(result.numDeletedRows);
   }
 

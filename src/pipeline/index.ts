@@ -4,7 +4,7 @@ export type { BufferStats, FeedbackBuffer } from "./buffer.js";
 export type { CanaryBoard } from "./canary/canary-board.js";
 export { CANARY_DEFAULTS, type CanaryOptions } from "./canary/canary-options.js";
 export type { CycleFilter } from "./cycle-store.js";
-export type { ErasureReport } from "./erasure.js";
+export type { ErasureOptions, ErasureReport } from "./erasure.js";
 export type { CycleEvaluator, EvaluatorInput } from "./evaluator.js";
 export type { PipelineEvents } from "./events.js";
 export { ExplorationOutcomes } from "./exploration-outcomes.js";

@@ -4,6 +4,7 @@ import type { PairSketch } from "../types/feedback.js";
 import { countWaiting } from "./buffer.js";
 import type { IntakeRecord } from "./feedback-rows.js";
 import type { IntakeLimitParts } from "./firewall/intake-limits.js";
+import { keyWithin } from "./tenants.js";
 
 const MINUTE_MS = 60_000;
 /** Sketches of one key that are compared with; a key with more says little by itself. */
@@ -16,7 +17,7 @@ export interface IntakeFacts {
   byContent: Map<string, string>;
   /** Samples that wait, by domain. */
   waiting: Map<string, number>;
-  /** Feedback of the last minute, by person. */
+  /** Feedback of the last minute, by person within a tenant. */
   bySubject: Map<string, number>;
   sketches: Map<string, PairSketch[]>;
 }
@@ -25,7 +26,7 @@ interface FactRows {
   keys: [key: string, id: string, status: string][] | null;
   contents: [hash: string, id: string][] | null;
   waiting: [domain: string, count: number][] | null;
-  subjects: [subject: string, count: number][] | null;
+  subjects: [subject: string, domain: string, count: number][] | null;
   sketches: [key: string, sketch: PairSketch][] | null;
 }
 
@@ -47,21 +48,26 @@ export async function readIntakeFacts(
     (select json_agg(json_build_array(content_hash, id)) from clara.feedback
       where content_hash = any(${hashes}::text[]) and pipeline = ${pipeline} and status in ('accepted', 'review')) as contents,
     (select json_agg(json_build_array(domain, count)) from (${countWaiting(pipeline, domains)}) waiting) as waiting,
-    (select json_agg(json_build_array(subject_id, count)) from (
-      select subject_id, count(*) from clara.feedback
+    (select json_agg(json_build_array(subject_id, domain, count)) from (
+      select subject_id, domain, count(*) from clara.feedback
       where subject_id = any(${subjects}::text[]) and pipeline = ${pipeline} and created_at > ${new Date(clock() - MINUTE_MS)}
-      group by subject_id) counted) as subjects,
+      group by subject_id, domain) counted) as subjects,
     (select json_agg(json_build_array(keys.key, latest.sketch)) from unnest(${sketchKeys}::text[]) as keys (key) cross join lateral (
       select sketch from clara.feedback
       where sketch_key = keys.key and pipeline = ${pipeline} and status = 'accepted' and created_at > ${new Date(clock() - options.alikeWindowMs)}
       order by created_at desc limit ${MAX_COMPARED}) latest) as sketches`.execute(transaction);
   const found = rows[0]!;
+  const bySubject = new Map<string, number>();
+  for (const [subject, domain, count] of found.subjects ?? []) {
+    const key = keyWithin(domain, subject);
+    bySubject.set(key, (bySubject.get(key) ?? 0) + count);
+  }
   const sketches = Map.groupBy(found.sketches ?? [], ([key]) => key);
   return {
     byKey: new Map(found.keys?.map(([key, id, status]) => [key, { id, status }])),
     byContent: new Map(found.contents),
     waiting: new Map(found.waiting),
-    bySubject: new Map(found.subjects),
+    bySubject,
     sketches: new Map([...sketches].map(([key, ofKey]) => [key, ofKey.map(([, sketch]) => sketch)])),
   };
 }

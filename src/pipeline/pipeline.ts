@@ -7,7 +7,7 @@ import { FeedbackBuffer } from "./buffer.js";
 import { CanaryBoard } from "./canary/canary-board.js";
 import { CycleRunner } from "./cycle-runner.js";
 import { type CycleFilter, CycleStore } from "./cycle-store.js";
-import { type ErasureParts, type ErasureReport, eraseSubject, resumeErasures } from "./erasure.js";
+import { type ErasureOptions, type ErasureParts, type ErasureReport, eraseSubject, resumeErasures } from "./erasure.js";
 import { PipelineEmitter, type PipelineEvents } from "./events.js";
 import { type ImportOptions, type ImportResult, importLines } from "./feedback-import.js";
 import { FeedbackIntake, type UnreadableFeedback } from "./feedback-intake.js";
@@ -352,14 +352,14 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
   }
 
   /**
-   * Deletes what a person gave and takes every adapter that learnt from it out of service. What a crash interrupts is completed by a pipeline
-   * that was started, a minute later.
+   * Deletes what a person gave and takes every adapter that learnt from it out of service. With `tenant` only what they gave in its name:
+   * another tenant's person may have the same id. What a crash interrupts is completed by a pipeline that was started, a minute later.
    * @example
    * ```ts
    * const { adapters } = await clara.pipeline.eraseSubject("user-17");
    * ```
    */
-  async eraseSubject(subjectId: string, options: CallOptions = {}): Promise<ErasureReport> {
+  async eraseSubject(subjectId: string, options: ErasureOptions = {}): Promise<ErasureReport> {
     throwIfAborted(options.signal);
     await this.recover();
     await this.#writer.idle();

@@ -35,8 +35,8 @@ export interface DatasetsPort {
   ): Promise<Dataset>;
   items(id: string, options?: CallOptions & { split?: SplitName }): AsyncIterable<DatasetItem>;
   search?(query: SearchQuery, options?: CallOptions): Promise<SearchResult[]>;
-  /** Takes a person's rows out of stored datasets. */
-  eraseSubject?(subjectId: string, options?: CallOptions & { transaction?: Executor }): Promise<unknown>;
+  /** Takes a person's rows out of stored datasets; with `feedbackIds` only those that came from them. */
+  eraseSubject?(subjectId: string, options?: CallOptions & { feedbackIds?: readonly string[]; transaction?: Executor }): Promise<unknown>;
 }
 
 /** Shares of held-out data. */
@@ -104,8 +104,8 @@ export interface ServingPort {
 /** What the pipeline needs to resolve a `generationId`. */
 export interface GenerationsPort {
   find(id: string, options?: CallOptions): Promise<FoundGeneration | null>;
-  /** Deletes what a person asked; gives the number of deleted records. */
-  eraseSubject?(subjectId: string, options?: CallOptions): Promise<number>;
+  /** Deletes what a person asked, or with a tenant what they asked there; gives the number of deleted records. */
+  eraseSubject?(subjectId: string, options?: CallOptions & { tenant?: string }): Promise<number>;
   /** Deletes records past their time; gives their number. */
   expire?(options?: CallOptions): Promise<number>;
 }

@@ -175,9 +175,11 @@ describe("after a power loss", () => {
     expect(rows).toEqual([
       { status: "accepted", prompt: expect.stringContaining("Doubtful"), subject_id: "stays" },
       { status: "accepted", prompt: null, subject_id: expect.stringMatching(/^erased:/) },
+      { status: "accepted", prompt: expect.stringContaining("greenhouse"), subject_id: "namesake" },
+      { status: "accepted", prompt: null, subject_id: expect.stringMatching(/^erased:/) },
       { status: "accepted", prompt: expect.stringContaining("greenhouse"), subject_id: "stays" },
     ]);
-    expect(await pipeline.ledger()).toMatchObject({ accepted: 3, waiting: 2, setAside: 1, lost: 0 });
+    expect(await pipeline.ledger()).toMatchObject({ accepted: 5, waiting: 3, setAside: 2, lost: 0 });
     await store.close();
   });
 });

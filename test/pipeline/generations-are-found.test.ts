@@ -187,4 +187,27 @@ describeEachStore("the generation log", (harness) => {
     expect(await log.find("log-erase-1")).toBeNull();
     expect(await log.find("log-erase-2")).toBeNull();
   });
+
+  it("forgets a person of one tenant, and nobody of the same name elsewhere", async () => {
+    const log = new GenerationLog({ store });
+    const records = ["ulm", "bonn", null].map((tenant) => ({
+      ...generation(`log-erase-${tenant}`),
+      subjectId: "namesake",
+      ...(tenant === null ? {} : { metadata: { tenant } }),
+    }));
+    for (const record of records) log.record(record);
+    await log.flush();
+    log.record({ ...records[0]!, id: "log-erase-ulm-pending" });
+    log.record({ ...records[1]!, id: "log-erase-bonn-pending" });
+    expect(await log.eraseSubject("namesake", { tenant: "ulm" })).toBe(1);
+    await log.flush();
+    const left = ["ulm", "ulm-pending", "bonn", "bonn-pending", "null"].map((name) => log.find(`log-erase-${name}`));
+    expect((await Promise.all(left)).map((found) => found?.id)).toEqual([
+      undefined,
+      undefined,
+      "log-erase-bonn",
+      "log-erase-bonn-pending",
+      "log-erase-null",
+    ]);
+  });
 });

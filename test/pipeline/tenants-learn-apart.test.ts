@@ -228,6 +228,43 @@ describeEachStore("a tenant's feedback", (harness) => {
     await note(1, [nobody], "learn");
   });
 
+  it("is erased with its person, whose namesakes elsewhere keep theirs (A42, A45)", async () => {
+    const { pipeline, router, datasets } = buildRooms(store);
+    const domain = newDomain();
+    const tenants = ["ulm", "Stadt Bonn", null];
+    for (const tenant of tenants) await addAll(pipeline, lessons(facts(30), tenant, domain));
+    const cycles = new Map<string | null, string>();
+    for (const tenant of tenants) {
+      const cycle = await pipeline.triggerTrainingCycle({ domain: scopedDomain(domain, tenant), wait: true });
+      expect(cycle.status).toBe("promoted");
+      cycles.set(tenant, cycle.datasetId as string);
+    }
+    const serving = () => tenants.filter((tenant) => router.activeAdapter(scopedDomain(domain, tenant)) !== null);
+    const rowsOf = async (tenant: string | null) => {
+      let rows = 0;
+      for await (const { sample } of datasets.items(cycles.get(tenant) as string)) if (sample.subjectId === "user-1") rows++;
+      return rows;
+    };
+    const before = await Promise.all(tenants.map(rowsOf));
+    expect(Math.min(...before)).toBeGreaterThan(0);
+    const report = await pipeline.eraseSubject("user-1", { tenant: "Stadt Bonn" });
+    expect(report.adapters.map((adapter) => adapter.domain)).toEqual([scopedDomain(domain, "Stadt Bonn")]);
+    expect(serving()).toEqual(["ulm", null]);
+    expect(await Promise.all(tenants.map(rowsOf))).toEqual([before[0], 0, before[2]]);
+    const texts = await store.db
+      .selectFrom("feedback")
+      .select(["domain", "prompt"])
+      .where("pipeline", "=", pipeline.status().name)
+      .where("subject_id", "=", "user-1")
+      .execute();
+    expect(texts).toHaveLength(2 * report.feedback);
+    expect(texts.filter(({ domain: of, prompt }) => prompt === null || of === scopedDomain(domain, "Stadt Bonn"))).toEqual([]);
+    await expect(pipeline.eraseSubject("user-1", { tenant: "" })).rejects.toMatchObject({ code: "input_invalid" });
+    const rest = await pipeline.eraseSubject("user-1");
+    expect(rest.feedback).toBe(2 * report.feedback);
+    expect(serving()).toEqual([]);
+  });
+
   it("brings its own documents to its own cycle, and its own adapter to the host's evaluators (A42)", async () => {
     const asked: unknown[] = [];
     const rooms = buildRooms(store, {

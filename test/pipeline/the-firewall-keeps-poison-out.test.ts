@@ -223,6 +223,7 @@ describeEachStore("the firewall", (harness) => {
     await expect(add(input(5))).rejects.toMatchObject(refused);
     await expect(other.addFeedback(input(6))).rejects.toMatchObject(refused);
     expect(await add({ ...input(7), subjectId: "calm" })).toMatchObject({ status: "accepted" });
+    for (const tenant of ["ulm", "bonn"]) expect(await add({ ...input(8), metadata: { tenant } })).toMatchObject({ status: "accepted" });
     const lines = Array.from({ length: 12 }, (_, index) => JSON.stringify(input(100 + index)));
     expect(await pipeline.importFeedback(lines)).toMatchObject({ accepted: 12 });
     now += 61_000;

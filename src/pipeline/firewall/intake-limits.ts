@@ -3,6 +3,7 @@ import type { FirewallFinding, PairSketch } from "../../types/feedback.js";
 import type { IntakeRecord } from "../feedback-rows.js";
 import type { IntakeFacts } from "../intake-facts.js";
 import type { DatasetsPort } from "../ports.js";
+import { keyWithin } from "../tenants.js";
 import type { FirewallOptions } from "./firewall-options.js";
 
 const MINUTE_MS = 60_000;
@@ -29,8 +30,8 @@ export class IntakeLimits {
 
   /** The refusal of a person who gives too much at once; null where there is none. */
   refuse({ feedback, isImport }: IntakeRecord): OverloadedError | null {
-    const subject = feedback.subject_id ?? null;
-    if (isImport || subject === null) return null;
+    if (isImport || feedback.subject_id == null) return null;
+    const subject = keyWithin(feedback.domain, feedback.subject_id);
     const count = this.#bySubject.get(subject) ?? 0;
     const { maxPerMinute } = this.#parts.options;
     if (count >= maxPerMinute) {

@@ -76,10 +76,12 @@ export interface SampleTable {
 export interface ErasureTable {
   id: string;
   pipeline: string;
-  /** SHA-256 of the pipeline's name and the subject id. */
+  /** SHA-256 of the pipeline's name, the subject id and, where it is one tenant's alone, the tenant. */
   subject_hash: string;
   /** Whom it is about, until it is complete: what a crash interrupts is finished by itself. */
   subject_id: string | null;
+  /** Whose texts alone are meant, until it is complete. */
+  tenant: string | null;
   report: Json<unknown> | null;
   created_at: Timestamp;
   completed_at: Timestamp | null;
@@ -125,7 +127,7 @@ export const feedbackMigrations: Record<string, Migration> = {
         sql`create index samples_state on clara.samples (pipeline, state, objective, domain)`,
         sql`create index samples_subject on clara.samples (pipeline, subject_id) where subject_id is not null`,
         sql`create table clara.erasures (
-          id text primary key, pipeline text not null, subject_hash text not null, subject_id text, report jsonb,
+          id text primary key, pipeline text not null, subject_hash text not null, subject_id text, tenant text, report jsonb,
           created_at timestamptz not null, completed_at timestamptz)`,
       ];
       for (const statement of statements) await statement.execute(db);

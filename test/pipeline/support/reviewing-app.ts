@@ -1,4 +1,4 @@
-/** Takes doubtful feedback, approves it, erases a person whose content another then gives again, and dies: `reviewing-app.ts DATA_DIR FOLDER`. */
+/** Takes doubtful feedback, approves it, erases a person whose content another then gives again and one of a tenant, and dies: `reviewing-app.ts DATA_DIR FOLDER`. */
 import { openStore } from "../../../src/store/index.js";
 import { buildRooms } from "./rooms.js";
 
@@ -17,10 +17,13 @@ const good = {
 };
 const doubtful = await pipeline.addFeedback({ ...good, prompt: "Doubtful: who is the caretaker?", subjectId: "stays" });
 await pipeline.review.decide(doubtful.id, { decision: "approve" });
+const namesake = { ...good, subjectId: "namesake" };
+for (const tenant of ["ulm", "bonn"]) await pipeline.addFeedback({ ...namesake, metadata: { tenant } });
 await pipeline.addFeedback({ ...good, subjectId: "goes" });
 // the power is lost before the journal could be shortened
 store.journal!.checkpoint = async () => {};
 await pipeline.eraseSubject("goes");
+await pipeline.eraseSubject("namesake", { tenant: "ulm" });
 const again = await pipeline.addFeedback({ ...good, subjectId: "stays" });
 if (doubtful.status !== "review" || again.status !== "accepted") process.stderr.write(`${doubtful.status} ${again.status}`);
 process.kill(process.pid, "SIGKILL");
