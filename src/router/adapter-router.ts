@@ -4,6 +4,7 @@ import { cached, LexicalEmbedder } from "../embedders/index.js";
 import { ConfigurationError, ValidationError } from "../errors.js";
 import { seededRandom } from "../support/seeded-random.js";
 import { mayAnswer, refuseForeignDomain } from "../support/tenancy.js";
+import { untilAborted } from "../support/with-timeout.js";
 import type { Adapter, AdapterIdentity, AdapterInput } from "../types/adapter.js";
 import type { Canary } from "../types/canary.js";
 import type { CallOptions, ConversationTurn, Embedder, Logger } from "../types/common.js";
@@ -31,7 +32,7 @@ import { MemoryAdapterRegistry } from "./memory-adapter-registry.js";
 import { Revocations } from "./revocations.js";
 import { routedText } from "./routed-text.js";
 import { DEFAULT_ROUTER_SETTINGS, mergeRouterSettings, type PolicyChange, type RouterSettingsInput } from "./router-settings.js";
-import { throwIfAborted, untilAborted } from "./with-timeout.js";
+import { throwIfAborted } from "./throw-if-aborted.js";
 
 /** Vectors kept, so that a repeated question is not embedded twice. */
 const CACHED_QUESTIONS = 2_000;

@@ -1,4 +1,5 @@
 import { plainDomain, tenantPart } from "../support/tenancy.js";
+import { withTimeout } from "../support/with-timeout.js";
 import type { Adapter } from "../types/adapter.js";
 import type { Embedder, Logger } from "../types/common.js";
 import type { RouterSettings, RoutingDecision, RoutingStrategy } from "../types/routing.js";
@@ -9,7 +10,7 @@ import type { DecisionEvidence } from "./explain-decision.js";
 import type { Exploration } from "./exploration.js";
 import type { LiveAdapters } from "./live-adapters.js";
 import type { RankedAdapter } from "./routing-table.js";
-import { throwIfAborted, withTimeout } from "./with-timeout.js";
+import { throwIfAborted } from "./throw-if-aborted.js";
 
 const MAX_CANDIDATES = 5;
 

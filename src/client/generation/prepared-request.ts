@@ -56,7 +56,7 @@ export async function prepareRequest(
     isPinned || !route ? undefined : await options.router?.route(messages, { domain, subjectId, tenant: tenant ?? undefined, signal });
   const chosen = (isPinned ? adapterId : routing?.adapterId) ?? null;
   const scope = { domain: domain ?? routing?.domain, metadata, signal };
-  const recalled = checked.data.memory ? await recall(messages, options.memory, scope) : [];
+  const recalled = checked.data.memory ? await recall(messages, options, scope) : [];
   return {
     messages,
     prompt: prompt ?? messages.findLast((turn) => turn.role === "user")?.content ?? "",

@@ -1,19 +1,34 @@
 import { ConfigurationError } from "../../errors.js";
-import type { ConversationTurn, Metadata } from "../../types/common.js";
+import { withTimeout } from "../../support/with-timeout.js";
+import type { ConversationTurn, Logger, Metadata } from "../../types/common.js";
 import type { RecalledCorrection } from "../../types/memory.js";
 import type { CorrectionSource } from "../ports.js";
 
-/** Corrections of questions that ask the same as the conversation. */
+/** Longest wait for the memory, as for the router's embedder. */
+const RECALL_TIMEOUT_MS = 2_000;
+
+/**
+ * Corrections of questions that ask the same as the conversation. None where the memory fails or is slow: its database may be away while
+ * the engine is not, and an answer without them is better than no answer.
+ */
 export async function recall(
   messages: readonly ConversationTurn[],
-  source: CorrectionSource | undefined,
-  options: { domain?: string; metadata?: Metadata; signal: AbortSignal },
+  { memory, logger }: { memory?: CorrectionSource; logger: Logger },
+  { signal, ...scope }: { domain?: string; metadata?: Metadata; signal: AbortSignal },
 ): Promise<RecalledCorrection[]> {
-  if (source !== undefined) return source.recall(messages, options);
-  throw new ConfigurationError(
-    "config_invalid",
-    "memory: true needs the option memory, which knows the corrections; createClara gives it.",
-  );
+  if (memory === undefined) {
+    throw new ConfigurationError(
+      "config_invalid",
+      "memory: true needs the option memory, which knows the corrections; createClara gives it.",
+    );
+  }
+  try {
+    return await withTimeout(RECALL_TIMEOUT_MS, signal, (inner) => memory.recall(messages, { ...scope, signal: inner }));
+  } catch (error) {
+    signal.throwIfAborted();
+    logger.warn({ err: error }, "the memory of corrections failed; the model answers without it");
+    return [];
+  }
 }
 
 /** A message as CLARA or as OpenAI's API has it. */

@@ -1,5 +1,3 @@
-import { AbortedError } from "../errors.js";
-
 /**
  * Runs work that must end in time: its signal aborts after `timeoutMs` or with the caller's, and work that does not listen to it is
  * left behind. Rejects with the signal's reason. Cleans up at once, where `AbortSignal.timeout` would leave a timer a call behind.
@@ -39,9 +37,4 @@ export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | un
   } finally {
     signal.removeEventListener("abort", onAbort);
   }
-}
-
-/** Rejects what the caller does not wait for any more. */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new AbortedError("Routing was aborted.", { cause: signal.reason });
 }
