@@ -27,7 +27,7 @@ export const DocumentInput = z.object({
 });
 export type DocumentInput = z.infer<typeof DocumentInput>;
 
-/** How the legs' scores become one: their weighted mean, or reciprocal rank fusion (Cormack et al. 2009), which looks at the places only. */
+/** How the legs' scores become one: their weighted mean, or reciprocal rank fusion (Cormack et al. 2009) by weight, which looks at the places only. */
 export const SearchFusion = z.enum(["weighted", "rrf"]);
 export type SearchFusion = z.infer<typeof SearchFusion>;
 
@@ -47,7 +47,6 @@ export const SearchQuery = z.object({
   searchTypes: z.array(SearchType).min(1).optional(),
   /** Default `weighted`. */
   fusion: SearchFusion.default("weighted"),
-  /** For `fusion: "weighted"`; `rrf` counts all legs alike. */
   weights: SearchWeights.prefault({}),
   /** Relations that graph search follows from the query's entities: 0..3, default 2. */
   hops: z.number().int().min(0).max(3).default(2),

@@ -19,18 +19,14 @@ export type LegWeights = Record<SearchType, number>;
 const LEGS = ["keyword", "vector", "graph"] as const satisfies SearchType[];
 
 /**
- * 0..1, in SQL over a row `scored` and a row `weights`. Weighted: mean of the scores by weight, a leg that did not find the chunk counting 0.
- * RRF: mean of 61 / (60 + rank) over the legs, so that first place in every leg is 1.
+ * 0..1, in SQL over a row `scored` and a row `weights`: the mean by weight of what the legs say, one that did not find the chunk counting 0.
+ * Weighted, a leg says its score; RRF, 61 / (60 + rank), so that first place in every leg is 1.
  */
 export function fusedScore(fusion: SearchFusion): RawBuilder<number> {
   const perLeg = LEGS.map((leg) => {
     const [weight, score, rank] = [sql.ref(`weights.${leg}`), sql.ref(`scored.${leg}`), sql.ref(`scored.${leg}_rank`)];
-    if (fusion === "weighted") return { value: sql`${weight} * coalesce(${score}, 0)`, weight };
-    const counts = sql`case when ${weight} > 0 then 1 else 0 end`;
-    return {
-      value: sql`${counts} * coalesce(${RANK_OFFSET + 1}::double precision / (${RANK_OFFSET}::integer + ${rank}), 0)`,
-      weight: counts,
-    };
+    const said = fusion === "weighted" ? score : sql`${RANK_OFFSET + 1}::double precision / (${RANK_OFFSET}::integer + ${rank})`;
+    return { value: sql`${weight} * coalesce(${said}, 0)`, weight };
   });
   const sum = (values: RawBuilder<unknown>[]) => sql.join(values, sql` + `);
   return sql<number>`(${sum(perLeg.map(({ value }) => value))}) / nullif(${sum(perLeg.map(({ weight }) => weight))}, 0)`;
@@ -42,10 +38,9 @@ export function fuse(findings: Findings, fusion: SearchFusion, weights: LegWeigh
   let total = 0;
   for (const leg of LEGS) {
     const { score, rank } = findings[leg];
-    if (weights[leg] <= 0) continue;
-    const weight = fusion === "weighted" ? weights[leg] : 1;
-    sum += fusion === "weighted" ? weight * (score ?? 0) : rank === null ? 0 : (RANK_OFFSET + 1) / (RANK_OFFSET + rank);
-    total += weight;
+    const said = fusion === "weighted" ? score : rank === null ? null : (RANK_OFFSET + 1) / (RANK_OFFSET + rank);
+    sum += weights[leg] * (said ?? 0);
+    total += weights[leg];
   }
   return total === 0 ? 0 : sum / total;
 }

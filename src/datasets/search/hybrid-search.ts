@@ -115,7 +115,7 @@ export class HybridSearch {
     const embedded = await this.#embed(parsed, signal);
     const state = await readSearchState(this.#store.db, embedded);
     const searchTypes = new Set(parsed.searchTypes ?? this.#availableTypes(state));
-    if (parsed.fusion === "weighted") requireWeight(searchTypes, weights);
+    requireWeight(searchTypes, weights);
     const perLeg = Math.min(MOST_CANDIDATES, Math.max(50, 2 * topK));
     const vector = searchTypes.has("vector") ? await this.#vectorLeg(embedded, state, filters) : null;
     const graph = searchTypes.has("graph") ? await this.#graphLeg(parsed, signal) : null;

@@ -61,7 +61,7 @@ export function searchStatement(input: StatementInput): RawBuilder<FoundChunk> {
   const { keyword, vector, graph, condition, perLeg, topK, fusion } = input;
   const none = sql`select null::text as id, null::double precision as score, null::text[] as reasons where false`;
   const cosine = vector ? cosineOf(vector) : sql`null::double precision`;
-  const weightOf = (leg: { weight: number } | null) => sql`${leg ? (fusion === "rrf" ? 1 : leg.weight) : 0}::double precision`;
+  const weightOf = (leg: { weight: number } | null) => sql`${leg?.weight ?? 0}::double precision`;
   const ranked = (leg: string) =>
     sql`(select *, row_number() over (order by score desc, id) as rank from ${sql.table(leg)} where score > 0) as ${sql.table(leg)}`;
   return sql<FoundChunk>`

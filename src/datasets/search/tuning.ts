@@ -23,7 +23,7 @@ interface Setting {
 }
 
 /**
- * Chooses fusion and weights by mean nDCG@10 over a grid of tenths and reciprocal rank fusion of every set of legs. The grid has each leg alone, so the choice is never worse than
+ * Chooses fusion and weights by mean nDCG@10 over a grid of tenths. The grid has each leg alone, so the choice is never worse than
  * the best of them on these queries; where it is no better on queries that it was not chosen by (five folds), that leg is taken.
  * @throws ValidationError `input_invalid` for fewer than 4 queries
  */
@@ -45,7 +45,7 @@ export function chooseSettings(queries: readonly JudgedCandidates[], legs: reado
     return scores[bestOf(scores, others)]![index]!;
   });
   const crossValidatedNdcg = mean(outside, all);
-  const isFallback = isAlone(grid[best]!, legs) || crossValidatedNdcg <= mean(alone.get(bestLeg)!, all);
+  const isFallback = isAlone(grid[best]!.weights, legs) || crossValidatedNdcg <= mean(alone.get(bestLeg)!, all);
   const chosen = isFallback ? grid.findIndex(({ weights }) => weights[bestLeg] === 1) : best;
   const { fusion, weights } = grid[chosen]!;
   return {
@@ -86,26 +86,20 @@ export function toCandidates(judged: JudgedQuery, found: { rows: FoundChunk[]; a
 
 /** Each leg alone comes first, so that of equal settings the simplest wins. */
 function settingsOf(legs: readonly SearchType[]): Setting[] {
-  const none: LegWeights = { vector: 0, graph: 0, keyword: 0 };
-  const weighted: Setting[] = [];
-  const ranked: Setting[] = [];
+  const grid: LegWeights[] = [];
   const extend = (rest: readonly SearchType[], left: number, weights: LegWeights): void => {
     const [leg, ...others] = rest;
     if (leg === undefined) return;
-    if (others.length === 0) weighted.push({ fusion: "weighted", weights: { ...weights, [leg]: left / STEPS } });
+    if (others.length === 0) grid.push({ ...weights, [leg]: left / STEPS });
     else for (let step = 0; step <= left; step += 1) extend(others, left - step, { ...weights, [leg]: step / STEPS });
   };
-  extend(legs, STEPS, none);
-  for (let set = 1; set < 1 << legs.length; set += 1) {
-    const chosen = legs.filter((_, index) => set & (1 << index));
-    if (chosen.length > 1)
-      ranked.push({ fusion: "rrf", weights: { ...none, ...Object.fromEntries(chosen.map((leg) => [leg, 1 / chosen.length])) } });
-  }
-  const [single, mixed] = [weighted.filter((setting) => isAlone(setting, legs)), weighted.filter((setting) => !isAlone(setting, legs))];
-  return [...single, ...ranked, ...mixed];
+  extend(legs, STEPS, { vector: 0, graph: 0, keyword: 0 });
+  const by = (fusion: SearchFusion, isSingle: boolean): Setting[] =>
+    grid.filter((weights) => isAlone(weights, legs) === isSingle).map((weights) => ({ fusion, weights }));
+  return [...by("weighted", true), ...by("rrf", false), ...by("weighted", false)];
 }
 
-function isAlone({ weights }: Setting, legs: readonly SearchType[]): boolean {
+function isAlone(weights: LegWeights, legs: readonly SearchType[]): boolean {
   return legs.filter((leg) => weights[leg] > 0).length === 1;
 }
 
