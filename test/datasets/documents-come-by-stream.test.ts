@@ -81,6 +81,13 @@ describe("markup that is a bomb (A22, A25)", () => {
     expect(process.cpuUsage(before).user).toBeLessThan(5_000_000);
   });
 
+  it("is none where it is long only: a page of 50,000 paragraphs takes a second or two of CPU", () => {
+    const before = process.cpuUsage();
+    const [section] = sectionsOf("<p>Der Antrag wird im Amt gestellt.</p>\n".repeat(50_000), "text/html")!;
+    expect(process.cpuUsage(before).user).toBeLessThan(3_000_000);
+    expect(section!.text.match(/Antrag/gu)).toHaveLength(50_000);
+  });
+
   it("is read as far as people nest, and however often elements stand beside one another", () => {
     const nested = `${"<div>".repeat(500)}Text${"</div>".repeat(500)}`;
     expect(sectionsOf(nested.repeat(3), "text/html")).toHaveLength(1);

@@ -66,9 +66,15 @@ function readHtml(html: string): Section[] {
   let preformatted = 0;
   let depth = 0;
   let heading: { level: number; text: string } | null = null;
-  let text = "";
+  // Pieces, because looking at the end of a growing string copies all of it each time.
+  let pieces: string[] = [];
+  const write = (piece: string) => {
+    if (piece !== "") pieces.push(piece);
+  };
+  const isLineStart = () => pieces.length === 0 || pieces.at(-1)!.endsWith("\n");
   const finish = () => {
-    const cleaned = text
+    const cleaned = pieces
+      .join("")
       .replace(/[ \t]+\n/gu, "\n")
       .replace(/\n{3,}/gu, "\n\n")
       .trim();
@@ -77,7 +83,7 @@ function readHtml(html: string): Section[] {
       .join(" › ")
       .slice(0, LONGEST_TITLE);
     if (cleaned !== "") sections.push({ title: title === "" ? null : title, text: cleaned });
-    text = "";
+    pieces = [];
   };
   const parser = new Parser({
     onopentag(name) {
@@ -88,16 +94,16 @@ function readHtml(html: string): Section[] {
       if (level > 0 && silent === 0) {
         finish();
         heading = { level, text: "" };
-      } else if (PARAGRAPHS.has(name)) text += "\n\n";
-      else if (LINES.has(name)) text += "\n";
-      else if ((name === "td" || name === "th") && !text.endsWith("\n")) text += " ";
+      } else if (PARAGRAPHS.has(name)) write("\n\n");
+      else if (LINES.has(name)) write("\n");
+      else if ((name === "td" || name === "th") && !(pieces.length > 0 && isLineStart())) write(" ");
       if (name === "pre") preformatted += 1;
     },
     ontext(data) {
       if (silent > 0) return;
       const piece = preformatted > 0 ? data : data.replace(/\s+/gu, " ");
       if (heading) heading.text += piece;
-      else text += text === "" || text.endsWith("\n") ? (preformatted > 0 ? piece : piece.trimStart()) : piece;
+      else write(isLineStart() && preformatted === 0 ? piece.trimStart() : piece);
     },
     onclosetag(name) {
       depth -= 1;
@@ -107,7 +113,7 @@ function readHtml(html: string): Section[] {
         headings.length = heading.level - 1;
         headings[heading.level - 1] = heading.text.replace(/\s+/gu, " ").trim();
         heading = null;
-      } else if (PARAGRAPHS.has(name)) text += "\n\n";
+      } else if (PARAGRAPHS.has(name)) write("\n\n");
     },
   });
   parser.end(html);
