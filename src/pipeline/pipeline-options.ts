@@ -76,7 +76,7 @@ export interface PipelineOptions {
    * choose it only where every tenant has agreed.
    */
   tenants?: TenantMode;
-  /** Trainer of the cycles. Default `lora`. */
+  /** Trainer of the cycles. Default `lora`. `continuous` goes on from what serves; a domain's first adapter is trained by `lora`. */
   trainer?: TrainerType;
   /** Changes to the trainer's settings. */
   overrides?: TrainingOverrides;
