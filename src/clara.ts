@@ -16,6 +16,7 @@ import {
 import { AdapterRouter, type RouterSettingsInput, SqlAdapterRegistry } from "./router/index.js";
 import { LocalRuntime, RemoteRuntime, type RuntimeEnvironment, tinyBaseModel } from "./runtime/index.js";
 import { openStore, type Store } from "./store/index.js";
+import { requireKnown } from "./support/known-options.js";
 import { RuntimeBackend, TrainingClient, type TrainingDefaults } from "./training/index.js";
 import type { CallOptions, Embedder, EndpointProvider, Logger } from "./types/common.js";
 import type { Uds3, Uds3Connections, Uds3Settings } from "./uds3/index.js";
@@ -71,6 +72,25 @@ export interface ClaraOptions {
   logger?: Logger;
 }
 
+/** Every option, so that a misspelt one is refused. */
+const KNOWN: Readonly<Record<keyof ClaraOptions, true>> = {
+  database: true,
+  uds3: true,
+  runtime: true,
+  baseModel: true,
+  serving: true,
+  embedder: true,
+  datasets: true,
+  router: true,
+  pipeline: true,
+  receiptSecret: true,
+  generations: true,
+  training: true,
+  worker: true,
+  runtimeDir: true,
+  logger: true,
+};
+
 /** The four classes and the training client, wired together. */
 export interface Clara extends AsyncDisposable {
   readonly serving: ServingClient;
@@ -115,6 +135,7 @@ type Closer = (options?: CloseOptions) => Promise<void>;
  * ```
  */
 export async function createClara(options: ClaraOptions = {}, callOptions: CallOptions = {}): Promise<Clara> {
+  requireKnown("createClara", options, KNOWN);
   const { logger } = options;
   const database = options.database ?? { dataDir: ".clara" };
   const baseModel = options.baseModel ?? tinyBaseModel();

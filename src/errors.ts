@@ -64,7 +64,6 @@ export type ClaraErrorCode =
   | "overloaded"
   | "buffer_full"
   | "rate_limited"
-  | "rate_limited"
   | "aborted"
   | "internal";
 

@@ -53,7 +53,11 @@ export function parseHeader(input: Pick<DatasetInput, "name" | "description" | "
   if (header.success) return header.data;
   const issue = header.error.issues[0];
   const field = issue?.path.join(".") ?? "";
-  throw new ValidationError("input_invalid", `The dataset's ${field} is invalid: ${issue?.message}.`, { details: { field } });
+  throw new ValidationError(
+    "input_invalid",
+    `What the dataset is made of is invalid${field === "" ? "" : ` at ${field}`}: ${issue?.message}.`,
+    { details: { field } },
+  );
 }
 
 /** Makes rows of what was given. @throws ValidationError where not exactly one thing was given, or a part of it is invalid */

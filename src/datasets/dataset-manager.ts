@@ -1,5 +1,5 @@
 import type { ReadableStream } from "node:stream/web";
-import { AbortedError, ConfigurationError } from "../errors.js";
+import { AbortedError, ConfigurationError, ValidationError } from "../errors.js";
 import type { Executor, Store } from "../store/store.js";
 import { plainDomain } from "../support/tenancy.js";
 import type {
@@ -93,6 +93,7 @@ export class DatasetManager {
     if (!options?.store)
       throw new ConfigurationError("config_invalid", "DatasetManager needs a store: new DatasetManager({ store: await openStore() }).");
     const { store, embedder, profanity, quality: { domainRelevance, ...bounds } = {} } = options;
+    requireEmbedder(embedder);
     const extractor = options.entityExtractor === null ? undefined : (options.entityExtractor ?? new PlainEntityExtractor());
     this.#search = new HybridSearch({ store, embedder, extractor, settings: options.search });
     this.quality = new QualityChecker({
@@ -121,6 +122,7 @@ export class DatasetManager {
     documents: AsyncIterable<DocumentInput> | Iterable<DocumentInput>,
     options: CorpusOptions = {},
   ): Promise<AddDocumentsResult> {
+    requireDocuments(documents);
     const result = await this.#documents.addDocuments(documents, options);
     this.#logger?.info({ added: result.added, skipped: result.skipped, rejected: result.rejected.length }, "documents added");
     return result;
@@ -134,7 +136,7 @@ export class DatasetManager {
    * ```
    */
   async removeDocuments(ids: readonly string[], options: CallOptions = {}): Promise<number> {
-    return this.#documents.removeDocuments(ids, options);
+    return this.#documents.removeDocuments(requireIds(ids), options);
   }
 
   /**
@@ -429,6 +431,26 @@ export class DatasetManager {
     const { chunks } = await this.#corpus.statistics(options);
     return chunks === 0 ? null : 0;
   }
+}
+
+function requireEmbedder(embedder: Embedder | undefined): void {
+  if (embedder === undefined) return;
+  const { name, dimensions, embed } = embedder ?? {};
+  if (typeof name === "string" && name !== "" && Number.isInteger(dimensions) && typeof embed === "function") return;
+  throw new ConfigurationError("config_invalid", "embedder must have a name, its number of dimensions and a function embed(texts).");
+}
+
+/** A string is iterable too, a document a character. */
+function requireDocuments(documents: unknown): void {
+  if (typeof documents === "object" && documents !== null && (Symbol.asyncIterator in documents || Symbol.iterator in documents)) return;
+  throw new ValidationError("input_invalid", "Give documents as an array or an iterable; files are read by readDocuments(path).", {
+    details: { field: "documents" },
+  });
+}
+
+function requireIds(ids: unknown): readonly string[] {
+  if (Array.isArray(ids) && ids.every((id) => typeof id === "string")) return ids;
+  throw new ValidationError("input_invalid", "Give the ids of documents as an array of strings.", { details: { field: "ids" } });
 }
 
 function inStore(corpus: Corpus, search: HybridSearch): DocumentStore {

@@ -65,6 +65,7 @@ export async function readDocument(
     if (fault) return { reason: `encoding: ${fault}` };
   }
   const sections = sectionsOf(document.content, document.contentType ?? "text/plain");
+  if (sections === null) return { reason: "too_deep: more elements lie inside one another than can be read. Give its text as text/plain" };
   const text = sections.map((section) => section.text).join("\n\n");
   if (!tokensOf(text).some((token) => /[\p{L}\p{N}]/u.test(token))) return { reason: "empty: the text has no letter or digit" };
   const domain = document.domain ?? DEFAULT_DOMAIN;

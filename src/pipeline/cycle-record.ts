@@ -13,6 +13,8 @@ export interface CycleState {
   retrieved?: { id: string; prompt: string; response: string }[];
   /** What served the domain when the job was made; the job was evaluated against it. */
   baseline?: { adapterId: string | null; path: string | null };
+  /** The adapter whose weights the job goes on from; absent: it trains a fresh one. */
+  warmStartedFrom?: string;
   /** Earlier samples that the job replays. */
   replayed?: number;
   /** What served the domain when it was evaluated. */

@@ -45,12 +45,12 @@ export async function earlierTrainingItems(
     const items = (await collect(parts.datasets.items(datasetId, { signal }))).filter(({ split }) => LEARNT_LATER.has(split));
     const superseded = new Set(items.filter((item) => contradicts(item, asked)).map((item) => item.group));
     for (const item of items) {
+      if (kept.length >= parts.options.maxReplay) return kept;
       const prompt = normaliseText(item.sample.prompt);
       // a fact that the batch states anew is learnt anew, in all its phrasings; a question is replayed with its newest answer
       if (superseded.has(item.group) || asked.has(prompt) || seen.has(prompt) || item.sample.source === "retrieved") continue;
       seen.add(prompt);
       kept.push(item);
-      if (kept.length >= parts.options.maxReplay) return kept;
     }
   }
   return kept;

@@ -2,8 +2,9 @@ import { randomUUID } from "node:crypto";
 import { sql } from "kysely";
 import { ClaraError, ValidationError } from "../errors.js";
 import { notifyOthers } from "../store/notifications.js";
-import type { Store } from "../store/store.js";
+import type { Executor, Store } from "../store/store.js";
 import type { CallOptions } from "../types/common.js";
+import { concernedCycles, descendantsOf } from "./erasure-adapters.js";
 import { type ErasedSubject, eraseTexts, subjectHash } from "./erasure-rules.js";
 import type { PipelineEmitter } from "./events.js";
 import type { ErasureRecord } from "./feedback-recovery.js";
@@ -22,7 +23,7 @@ export interface ErasureReport {
   generations: number;
   /** Running cycles that were told to end, because they learn from the person. */
   cancelledCycles: string[];
-  /** Adapters that learnt from the person, by their own samples or by replay: none of them serves any more. */
+  /** Adapters that learnt from the person, by their own samples, by replay or by going on from one that did: none of them serves any more. */
   adapters: { adapterId: string; domain: string; action: "retired" | "already retired" | "not registered" }[];
   erasedAt: string;
 }
@@ -138,37 +139,37 @@ async function erase({ subject, ...record }: Erasure, parts: ErasureParts, optio
   return report;
 }
 
-/** Tells open cycles that hold one of the samples to end; their drivers see it at their next step. */
-async function cancelCycles(
-  transaction: Parameters<typeof eraseTexts>[0],
-  pipeline: string,
-  sampleIds: readonly string[],
-): Promise<string[]> {
-  if (sampleIds.length === 0) return [];
+/** Tells open cycles that hold one of the samples, or go on from weights that do, to end; their drivers see it at their next step. */
+async function cancelCycles(transaction: Executor, pipeline: string, sampleIds: readonly string[]): Promise<string[]> {
+  const running = (await concernedCycles(transaction, pipeline, sampleIds)).filter(({ isRunning }) => isRunning);
+  if (running.length === 0) return [];
   const reason = storableJson({ cancelReason: "a person whose samples it learns from was erased" });
   const { rows } = await sql<{ id: string }>`
     update clara.cycles c set state = c.state || ${reason}::jsonb
-    where c.pipeline = ${pipeline} and c.ended_at is null and exists (
-      select 1 from clara.cycle_samples m where m.cycle_id = c.id and m.released_at is null and m.sample_id = any(${[...sampleIds]}::text[]))
-    returning c.id`.execute(transaction);
+    where c.ended_at is null and c.id = any(${running.map(({ cycleId }) => cycleId)}::text[]) returning c.id`.execute(transaction);
   return rows.map((row) => row.id);
 }
 
 async function retireAdapters(sampleIds: readonly string[], parts: ErasureParts, options: CallOptions): Promise<ErasureReport["adapters"]> {
-  if (sampleIds.length === 0) return [];
-  const { rows } = await sql<{ adapter_id: string | null; job_id: string | null; domain: string; cycle_id: string; is_learnt: boolean }>`
-    select c.adapter_id, c.job_id, c.domain, c.id as cycle_id, bool_or(m.role <> 'test') as is_learnt from clara.cycles c
-    join clara.cycle_samples m on m.cycle_id = c.id
-    where c.pipeline = ${parts.pipeline} and m.sample_id = any(${[...sampleIds]}::text[])
-    group by c.id order by c.adapter_id`.execute(parts.store.db);
+  const cycles = await concernedCycles(parts.store.db, parts.pipeline, sampleIds);
+  if (cycles.length === 0) return [];
   await parts.training.eraseTexts?.(
-    rows.flatMap((row) => row.job_id ?? []),
+    cycles.flatMap(({ jobId }) => jobId ?? []),
     options,
   );
+  // one that was only tested on their questions holds nothing of them
+  const learnt = cycles.flatMap(({ adapterId, domain, cycleId, isLearnt }) =>
+    adapterId !== null && isLearnt ? [{ adapterId, domain, cycleId }] : [],
+  );
+  const descendants = await descendantsOf(
+    parts.store.db,
+    learnt.map(({ adapterId }) => adapterId),
+  );
   const adapters: ErasureReport["adapters"] = [];
-  for (const { adapter_id: adapterId, domain, cycle_id: cycleId, is_learnt: isLearnt } of rows) {
-    // one that was only tested on their questions holds nothing of them
-    if (adapterId === null || !isLearnt) continue;
+  for (const { adapterId, domain, cycleId } of [
+    ...learnt,
+    ...descendants.map(({ id, domain }) => ({ adapterId: id, domain, cycleId: null })),
+  ]) {
     const action = await retireAdapter(adapterId, parts, options);
     adapters.push({ adapterId, domain, action });
     if (action === "retired") {
@@ -177,7 +178,7 @@ async function retireAdapters(sampleIds: readonly string[], parts: ErasureParts,
     }
   }
   await parts.store.db.transaction().execute(async (transaction) => {
-    for (const { cycle_id: cycleId } of rows) await giveBackLearnt(transaction, { cycleId, now: new Date(parts.clock()).toISOString() });
+    for (const { cycleId } of cycles) await giveBackLearnt(transaction, { cycleId, now: new Date(parts.clock()).toISOString() });
     await notifyOthers(transaction, "memory", "changed");
   });
   parts.store.notifications.announce("memory", null);

@@ -3,6 +3,7 @@ import { sql } from "kysely";
 import { ConfigurationError } from "../errors.js";
 import type { Store } from "../store/store.js";
 import { hashOf } from "../support/hash-of.js";
+import { requireOneOf } from "../support/known-options.js";
 import { tenantOf } from "../support/tenancy.js";
 import type { CallOptions, Logger, Metadata } from "../types/common.js";
 import type { RecordedGeneration } from "../types/generation.js";
@@ -59,6 +60,7 @@ export class GenerationLog implements GenerationsPort {
   constructor(options: GenerationLogOptions) {
     this.#store = options.store;
     this.#texts = options.texts ?? "store";
+    requireOneOf("GenerationLog: texts", this.#texts, ["store", "hash", "none"]);
     const { keepDays = 30 } = options;
     if (!(keepDays > 0)) throw new ConfigurationError("config_invalid", `GenerationLog: keepDays: give more than 0 days, not ${keepDays}.`);
     this.#keepMs = keepDays * DAY_MS;

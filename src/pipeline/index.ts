@@ -21,6 +21,7 @@ export { ContinuousLearningPipeline } from "./pipeline.js";
 export { type GeneralSetOptions, type PipelineOptions, TRIGGER_DEFAULTS, type TriggerOptions } from "./pipeline-options.js";
 export type { PipelineParts, PipelineStatus } from "./pipeline-parts.js";
 export type { DatasetsPort, FoundGeneration, GenerationsPort, HoldoutShares, RouterPort, ServingPort, TrainingPort } from "./ports.js";
-export type { ReviewDecision, ReviewFailure, ReviewItem, ReviewOutcome, ReviewQueue } from "./review.js";
+export type { ReviewFailure, ReviewItem, ReviewOutcome, ReviewQueue } from "./review.js";
+export type { ReviewDecision } from "./review-decision.js";
 export type { TenantMode } from "./tenants.js";
 export type { DomainFacts, DomainState } from "./triggers.js";

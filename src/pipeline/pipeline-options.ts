@@ -1,4 +1,5 @@
 import { ConfigurationError } from "../errors.js";
+import { requireKnown, requireOneOf } from "../support/known-options.js";
 import type { Logger } from "../types/common.js";
 import type { PreparationOptions } from "../types/dataset.js";
 import type { TrainerType, TrainingOverrides } from "../types/job.js";
@@ -75,7 +76,7 @@ export interface PipelineOptions {
    * choose it only where every tenant has agreed.
    */
   tenants?: TenantMode;
-  /** Trainer of the cycles. Default `lora`. */
+  /** Trainer of the cycles. Default `lora`. `continuous` goes on from what serves; a domain's first adapter is trained by `lora`. */
   trainer?: TrainerType;
   /** Changes to the trainer's settings. */
   overrides?: TrainingOverrides;
@@ -138,8 +139,40 @@ export const TRIGGER_DEFAULTS: Readonly<TriggerOptions> = Object.freeze({
   intervalMs: 5_000,
 });
 
+/** Every option, so that a misspelt one is refused. */
+const KNOWN: Readonly<Record<keyof PipelineOptions, true>> = {
+  name: true,
+  bufferCapacity: true,
+  triggers: true,
+  gate: true,
+  canary: true,
+  firewall: true,
+  reviewFrom: true,
+  tenants: true,
+  trainer: true,
+  overrides: true,
+  priority: true,
+  preparation: true,
+  holdout: true,
+  general: true,
+  augmentWithSearch: true,
+  maxReplay: true,
+  otherDomainItems: true,
+  evaluators: true,
+  maxSampleAttempts: true,
+  retryDelayMs: true,
+  leaseMs: true,
+  logger: true,
+  clock: true,
+  failpoint: true,
+};
+
 /** Fills in the defaults and refuses what cannot work. */
 export function resolvePipelineOptions(options: PipelineOptions = {}): ResolvedPipelineOptions {
+  requireKnown("pipeline", options, KNOWN);
+  requireKnown("pipeline.triggers", options.triggers ?? {}, { ...TRIGGER_DEFAULTS, custom: true });
+  requireKnown("pipeline.gate", options.gate ?? {}, GATE_DEFAULTS);
+  requireKnown("pipeline.canary", options.canary ?? {}, CANARY_DEFAULTS);
   const resolved = {
     name: "default",
     bufferCapacity: 500,
@@ -169,9 +202,8 @@ export function resolvePipelineOptions(options: PipelineOptions = {}): ResolvedP
   atLeast("triggers.minSamples", triggers.minSamples, 1);
   atLeast("triggers.minDistinctSubjects", triggers.minDistinctSubjects, 1);
   atLeast("triggers.dailyTrainingSeconds", triggers.dailyTrainingSeconds, 1);
-  if (resolved.tenants !== "separate" && resolved.tenants !== "shared") {
-    throw new ConfigurationError("config_invalid", `pipeline.tenants is ${JSON.stringify(resolved.tenants)}; give "separate" or "shared".`);
-  }
+  requireOneOf("pipeline.tenants", resolved.tenants, ["separate", "shared"]);
+  requireOneOf("pipeline.triggers.anonymous", triggers.anonymous, ["exempt", "one", "distinct"]);
   if (!(triggers.maxSubjectShare > 0 && triggers.maxSubjectShare <= 1)) {
     throw new ConfigurationError(
       "config_invalid",

@@ -72,11 +72,12 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
       areAlike: datasets.quality.areAlike?.bind(datasets.quality),
       clock,
     });
+    const screen = new Firewall(firewall, heldOutQuestions(general));
     this.#intake = new FeedbackIntake({
       pipeline: name,
       writer: this.#writer,
       quality: datasets.quality,
-      firewall: new Firewall(firewall, heldOutQuestions(general)),
+      firewall: screen,
       generations,
       router,
       events: this.#events,
@@ -108,7 +109,8 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
       options: this.#options,
       events: this.#events,
     });
-    this.review = new ReviewQueue({ store, pipeline: name, buffer: this.buffer, clock, onAccepted: () => this.#triggers.noteAccepted() });
+    const onAccepted = () => this.#triggers.noteAccepted();
+    this.review = new ReviewQueue({ store, pipeline: name, buffer: this.buffer, firewall: screen, clock, onAccepted });
   }
 
   /**

@@ -4,15 +4,13 @@ import type { Executor, Store } from "../store/store.js";
 import type { CallOptions } from "../types/common.js";
 import type { FirewallFinding, QualityReport } from "../types/feedback.js";
 import type { FeedbackBuffer } from "./buffer.js";
-import { MAX_TEXT_BYTES } from "./feedback-input.js";
 import type { ReviewRecord } from "./feedback-recovery.js";
 import { sampleRowOf } from "./feedback-rows.js";
+import type { Firewall } from "./firewall/firewall.js";
 import { bufferFull, lockIntake, retireReplaced } from "./intake-writer.js";
+import { type CheckedDecision, parseDecision, type ReviewDecision } from "./review-decision.js";
 import { admitApproved } from "./sample-ledger.js";
-import { storableText } from "./storable-text.js";
 import { contentHash, lessonOf } from "./verdict.js";
-
-const MAX_NAME_CHARACTERS = 256;
 
 /** A doubtful feedback that waits for a person. */
 export interface ReviewItem {
@@ -33,15 +31,6 @@ export interface ReviewItem {
   createdAt: string;
 }
 
-/** A person's decision. */
-export interface ReviewDecision {
-  decision: "approve" | "reject";
-  /** What is learnt instead: the right answer, or question and answer. */
-  edited?: string | { prompt?: string; response?: string };
-  /** Who decides; kept with the time. */
-  reviewer?: string;
-}
-
 /** What became of it. */
 export interface ReviewOutcome {
   id: string;
@@ -60,19 +49,28 @@ export class ReviewQueue {
   readonly #store: Store;
   readonly #pipeline: string;
   readonly #buffer: FeedbackBuffer;
+  readonly #firewall: Firewall;
   readonly #clock: () => number;
   readonly #onAccepted: (domain: string) => void;
 
-  constructor(parts: { store: Store; pipeline: string; buffer: FeedbackBuffer; clock: () => number; onAccepted(domain: string): void }) {
+  constructor(parts: {
+    store: Store;
+    pipeline: string;
+    buffer: FeedbackBuffer;
+    firewall: Firewall;
+    clock: () => number;
+    onAccepted(domain: string): void;
+  }) {
     this.#store = parts.store;
     this.#pipeline = parts.pipeline;
     this.#buffer = parts.buffer;
+    this.#firewall = parts.firewall;
     this.#clock = parts.clock;
     this.#onAccepted = (domain) => parts.onAccepted(domain);
   }
 
   /**
-   * Lists what waits, oldest first.
+   * Lists what waits, oldest first; `limit` is 100 by default and 1,000 at most. @throws ValidationError `input_invalid`
    * @example
    * ```ts
    * for (const item of await clara.pipeline.review.list({ limit: 20 })) {
@@ -81,6 +79,11 @@ export class ReviewQueue {
    * ```
    */
   async list(filter: CallOptions & { domain?: string; code?: string; limit?: number; offset?: number } = {}): Promise<ReviewItem[]> {
+    const { limit = 100, offset = 0 } = filter;
+    for (const [field, value] of Object.entries({ limit, offset })) {
+      if (Number.isInteger(value) && value >= 0) continue;
+      throw new ValidationError("input_invalid", `${field} must be a whole number of 0 or more, not ${value}.`, { details: { field } });
+    }
     let query = this.#store.db
       .selectFrom("feedback")
       .selectAll()
@@ -89,12 +92,7 @@ export class ReviewQueue {
       .where("erased_at", "is", null);
     if (filter.domain !== undefined) query = query.where("domain", "=", filter.domain);
     if (filter.code !== undefined) query = query.where("code", "=", filter.code);
-    const rows = await query
-      .orderBy("created_at")
-      .orderBy("id")
-      .limit(Math.min(filter.limit ?? 100, 1000))
-      .offset(filter.offset ?? 0)
-      .execute();
+    const rows = await query.orderBy("created_at").orderBy("id").limit(Math.min(limit, 1000)).offset(offset).execute();
     return rows.map((row) => ({
       id: row.id,
       domain: row.domain,
@@ -115,6 +113,7 @@ export class ReviewQueue {
 
   /**
    * Decides many alike, each by itself: what cannot be decided (any more) is reported and holds nothing up.
+   * @throws ValidationError `input_invalid` for what is no decision, before any is made
    * @example
    * ```ts
    * const waiting = await clara.pipeline.review.list({ code: "cluster" });
@@ -129,6 +128,9 @@ export class ReviewQueue {
     decision: Omit<ReviewDecision, "edited">,
     { signal }: CallOptions = {},
   ): Promise<{ outcomes: ReviewOutcome[]; failures: ReviewFailure[] }> {
+    if (!Array.isArray(ids))
+      throw new ValidationError("input_invalid", "Give an array of feedback ids to decide.", { details: { field: "ids" } });
+    parseDecision(decision);
     const outcomes: ReviewOutcome[] = [];
     const failures: ReviewFailure[] = [];
     for (const id of ids) {
@@ -144,18 +146,20 @@ export class ReviewQueue {
   }
 
   /**
-   * Decides one: an approved one becomes a sample, as edited.
-   * @throws NotFoundError `feedback_not_found`; ConflictError where it does not wait for a decision; OverloadedError `buffer_full`
+   * Decides one: an approved one becomes a sample, as edited; personal data in the edit is taken out as it is of feedback.
+   * @throws ValidationError `input_invalid` for what is no decision, `feedback_invalid` for an edit that is empty or asks what versions are tested on; NotFoundError
+   * `feedback_not_found`; ConflictError where it does not wait for a decision; OverloadedError `buffer_full`
    * @example
    * ```ts
    * await clara.pipeline.review.decide(id, { decision: "approve", edited: "The fee is 12 euros." });
    * ```
    */
   async decide(id: string, decision: ReviewDecision, _options: CallOptions = {}): Promise<ReviewOutcome> {
+    const checked = this.#screened(parseDecision(decision));
     const { record, domain } = await this.#store.db.transaction().execute(async (transaction) => {
       await lockIntake(transaction, this.#pipeline);
       await notifyOthers(transaction, "memory", "changed");
-      return this.#apply(transaction, id, decision);
+      return this.#apply(transaction, id, checked);
     });
     await this.#store.journal?.append({ kind: "feedback-review", id, payload: record });
     this.#store.notifications.announce("memory", null);
@@ -166,7 +170,28 @@ export class ReviewQueue {
     return { id, status: record.status, reason: record.reason };
   }
 
-  async #apply(transaction: Executor, id: string, decision: ReviewDecision): Promise<{ record: ReviewRecord; domain: string }> {
+  #screened({ edited, ...decision }: CheckedDecision): CheckedDecision {
+    const { prompt, response } = edited;
+    if (prompt !== undefined && this.#firewall.isHeldOut(prompt)) {
+      throw new ValidationError(
+        "feedback_invalid",
+        "Every version is tested on the edited question, so none may learn it. Give another one.",
+        {
+          details: { field: "edited.prompt" },
+        },
+      );
+    }
+    const redacted = (text: string) => this.#firewall.redacted(text);
+    return {
+      ...decision,
+      edited: {
+        ...(prompt === undefined ? {} : { prompt: redacted(prompt) }),
+        ...(response === undefined ? {} : { response: redacted(response) }),
+      },
+    };
+  }
+
+  async #apply(transaction: Executor, id: string, decision: CheckedDecision): Promise<{ record: ReviewRecord; domain: string }> {
     const row = await transaction
       .selectFrom("feedback")
       .selectAll()
@@ -185,8 +210,8 @@ export class ReviewQueue {
       );
     }
     const decidedAt = new Date(this.#clock()).toISOString();
-    const reviewer = decision.reviewer === undefined ? null : storableText(decision.reviewer).slice(0, MAX_NAME_CHARACTERS);
-    if (decision.decision === "reject") {
+    const { edited, reviewer } = decision;
+    if (!decision.isApproved) {
       return {
         record: await this.#settle(transaction, {
           feedbackId: id,
@@ -199,7 +224,6 @@ export class ReviewQueue {
         domain: row.domain,
       };
     }
-    const edited = editedTexts(decision.edited);
     const prompt = edited.prompt ?? row.prompt ?? "";
     const lesson = {
       prompt,
@@ -245,19 +269,4 @@ export class ReviewQueue {
       .execute();
     return record;
   }
-}
-
-function editedTexts(edited: ReviewDecision["edited"]): { prompt?: string; response?: string } {
-  const texts = typeof edited === "string" ? { response: edited } : (edited ?? {});
-  const clean: { prompt?: string; response?: string } = {};
-  for (const key of ["prompt", "response"] as const) {
-    const text = texts[key];
-    if (text === undefined) continue;
-    if (text.length > MAX_TEXT_BYTES) {
-      throw new ValidationError("payload_too_large", `The edited ${key} has ${text.length} characters; ${MAX_TEXT_BYTES} are allowed.`);
-    }
-    if (text.trim() === "") throw new ValidationError("feedback_invalid", `The edited ${key} is empty; give a text or leave it out.`);
-    clean[key] = storableText(text);
-  }
-  return clean;
 }

@@ -1,4 +1,4 @@
-import { ClaraError, StorageError } from "../errors.js";
+import { ClaraError, StorageError, ValidationError } from "../errors.js";
 
 /** SQLSTATE of a server error, or the errno code of a broken connection. */
 export function databaseErrorCode(error: unknown): string | undefined {
@@ -65,6 +65,13 @@ export function mapDatabaseError(error: unknown, database: string): unknown {
     return new StorageError(
       "store_unavailable",
       `Database ${database} does not allow this: ${text}. Grant it, or use another role.`,
+      options,
+    );
+  }
+  if (code === "22021" || code === "22P05") {
+    return new ValidationError(
+      "input_invalid",
+      `A text holds what PostgreSQL cannot store, such as U+0000 (${text}). Take it out, then repeat the call.`,
       options,
     );
   }

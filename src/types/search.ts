@@ -8,8 +8,8 @@ export type SearchType = z.infer<typeof SearchType>;
 export const DocumentContentType = z.enum(["text/plain", "text/markdown", "text/html"]);
 export type DocumentContentType = z.infer<typeof DocumentContentType>;
 
-/** A document to add to the corpus. */
-export const DocumentInput = z.object({
+/** A document to add to the corpus. An unknown field is refused, for a misspelt `tenant` would show the document to everybody; your own go into `metadata`. */
+export const DocumentInput = z.strictObject({
   id: z.string().min(1).max(256).optional(),
   content: z.string().min(1),
   /** Default `text/plain`. Of the others the readable text is kept; headings become titles of chunks. */
@@ -32,14 +32,15 @@ export const SearchFusion = z.enum(["weighted", "rrf"]);
 export type SearchFusion = z.infer<typeof SearchFusion>;
 
 /** Weights of the legs; they need not add up to 1. */
-export const SearchWeights = z.object({
+export const SearchWeights = z.strictObject({
   vector: z.number().min(0).default(0.5),
   graph: z.number().min(0).default(0.3),
   keyword: z.number().min(0).default(0.2),
 });
 export type SearchWeights = z.input<typeof SearchWeights>;
 
-export const SearchQuery = z.object({
+/** An unknown field or filter is refused: left out, it would show what it was to hide. */
+export const SearchQuery = z.strictObject({
   queryText: z.string().min(1).max(8192),
   /** 1..1000, default 100. */
   topK: z.number().int().min(1).max(1000).default(100),
@@ -51,7 +52,7 @@ export const SearchQuery = z.object({
   /** Relations that graph search follows from the query's entities: 0..3, default 2. */
   hops: z.number().int().min(0).max(3).default(2),
   filters: z
-    .object({
+    .strictObject({
       documentType: z.string().optional(),
       domain: Slug.optional(),
       /** Sees this tenant's documents and those of nobody; without it only those of nobody. Never another tenant's. */

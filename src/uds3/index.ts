@@ -8,6 +8,7 @@ export type {
   Neo4jSession,
   Uds3Connections,
 } from "./clients.js";
+export { uds3FromEnvironment } from "./from-environment.js";
 export type { Fusion } from "./fusion.js";
 export type { SearchPart } from "./leg.js";
 export type { Uds3Mapping } from "./mapping.js";

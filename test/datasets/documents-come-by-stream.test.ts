@@ -58,12 +58,42 @@ describe("markup", () => {
     );
     fc.assert(
       fc.property(fc.array(piece, { maxLength: 40 }), fc.constantFrom("text/html" as const, "text/markdown" as const), (parts, type) => {
-        for (const section of sectionsOf(parts.join(""), type)) {
+        for (const section of sectionsOf(parts.join(""), type)!) {
           expect(section.text.trim()).toBe(section.text);
           if (type === "text/html") expect(section.text).not.toMatch(/<\/?(?:h1|b)>/);
         }
       }),
     );
+  });
+});
+
+describe("markup that is a bomb (A22, A25)", () => {
+  const bombs = [
+    ["elements within elements", "<div>".repeat(200_000), "text/html"],
+    ["quotes within quotes", "> ".repeat(100_000), "text/markdown"],
+    ["lists within lists", "- ".repeat(100_000), "text/markdown"],
+    ["lists indented ever further", Array.from({ length: 1_000 }, (_, depth) => `${"  ".repeat(depth)}- \n`).join(""), "text/markdown"],
+  ] as const;
+
+  it.each(bombs)("of %s is refused within a second or two of CPU", (_what, markup, type) => {
+    const before = process.cpuUsage();
+    expect(sectionsOf(`${markup}Text`, type)).toBeNull();
+    expect(process.cpuUsage(before).user).toBeLessThan(5_000_000);
+  });
+
+  it("is none where it is long only: a page of 50,000 paragraphs takes a second or two of CPU", () => {
+    const before = process.cpuUsage();
+    const [section] = sectionsOf("<p>Der Antrag wird im Amt gestellt.</p>\n".repeat(50_000), "text/html")!;
+    expect(process.cpuUsage(before).user).toBeLessThan(3_000_000);
+    expect(section!.text.match(/Antrag/gu)).toHaveLength(50_000);
+  });
+
+  it("is read as far as people nest, and however often elements stand beside one another", () => {
+    const nested = `${"<div>".repeat(500)}Text${"</div>".repeat(500)}`;
+    expect(sectionsOf(nested.repeat(3), "text/html")).toHaveLength(1);
+    expect(sectionsOf("<p>Text<br>".repeat(20_000), "text/html")).toHaveLength(1);
+    expect(sectionsOf(`${"> ".repeat(50)}Text`, "text/markdown")).toEqual([{ title: null, text: "Text" }]);
+    expect(sectionsOf(`${"* ".repeat(50)}* *\n\nText`, "text/markdown")).not.toBeNull();
   });
 });
 

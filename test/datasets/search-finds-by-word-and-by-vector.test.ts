@@ -6,7 +6,7 @@ import { DatasetManager, QualityChecker } from "../../src/datasets/index.js";
 import { HybridSearch } from "../../src/datasets/search/hybrid-search.js";
 import { LexicalEmbedder } from "../../src/embedders/index.js";
 import type { Store } from "../../src/store/index.js";
-import { type DocumentInput, type Embedder, SearchResult } from "../../src/types/index.js";
+import { type DocumentInput, type Embedder, type SearchQuery, SearchResult } from "../../src/types/index.js";
 import { describeEachDatabase } from "../setup/index.js";
 
 const documents: DocumentInput[] = [
@@ -184,6 +184,9 @@ describeEachDatabase("search", (harness) => {
   });
 
   it.each([
+    ["a filter that is not there", { queryText: "Antrag", filters: { tennant: "alpha" } }],
+    ["a filter beside the filters", { queryText: "Antrag", tenant: "alpha" }],
+    ["a weight of no leg", { queryText: "Antrag", weights: { words: 1 } }],
     ["an empty text", { queryText: "" }],
     ["too many results", { queryText: "a", topK: 1001 }],
     ["weights of nothing", { queryText: "a", weights: { vector: 0, graph: 0, keyword: 0 } }],
@@ -191,7 +194,26 @@ describeEachDatabase("search", (harness) => {
     ["an unknown leg", { queryText: "a", searchTypes: ["telepathy" as "vector"] }],
     ["broken text", { queryText: "a\u0000b" }],
   ])("refuses %s", async (_what, query) => {
-    await expect(datasets.search(query)).rejects.toMatchObject({ code: "input_invalid" });
+    await expect(datasets.search(query as SearchQuery)).rejects.toMatchObject({ code: "input_invalid" });
+  });
+
+  it("refuses documents and ids that are none, and changes nothing", async () => {
+    const invalid = { code: "input_invalid" };
+    for (const given of [undefined, null, 5, "Ein Text ist kein Dokument.", {}]) {
+      await expect(datasets.addDocuments(given as never)).rejects.toMatchObject(invalid);
+      await expect(datasets.removeDocuments(given as never)).rejects.toMatchObject(invalid);
+    }
+    const misspelt = { content: "Dieser Text gehört nur einem Mandanten, dessen Feld falsch geschrieben ist.", tennant: "alpha" };
+    expect(await datasets.addDocuments([misspelt])).toMatchObject({
+      added: 0,
+      rejected: [{ index: 0, reason: 'invalid: document: Unrecognized key: "tennant"' }],
+    });
+    for (const id of ["a\u0000b", "\u0000"]) {
+      await expect(datasets.removeDocuments([id])).rejects.toMatchObject(invalid);
+      await expect(datasets.get(id)).rejects.toMatchObject(invalid);
+    }
+    await expect(datasets.resetSearch({ dommain: "recht" } as never)).rejects.toMatchObject(invalid);
+    expect((await datasets.corpusStatistics()).documents).toBe(documents.length);
   });
 
   it("takes any text as a query, and as a text only (A23)", async () => {

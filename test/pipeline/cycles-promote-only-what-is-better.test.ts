@@ -298,6 +298,57 @@ describeEachStore("a cycle", (harness) => {
     expect(await pipeline.eraseSubject("user-1")).toMatchObject({ feedback: 0 });
   });
 
+  it("erases a person from the adapters that go on from one that learnt from them, over any number of steps (A45)", async () => {
+    let release = () => {};
+    let isHeld = false;
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const failpoint = (name: string) => (isHeld && name === "gate.started" ? held : undefined);
+    const { pipeline, router, trainer, domain } = await learnt({ trainer: "continuous", maxReplay: 0, failpoint }, 20);
+    const others = (from: number) =>
+      corrections(facts(60).slice(from, from + 20), { domain }).map((input) => ({ ...input, subjectId: `other-${input.subjectId}` }));
+    const first = await pipeline.triggerTrainingCycle({ domain, wait: true });
+    await addAll(pipeline, others(20));
+    const second = await pipeline.triggerTrainingCycle({ domain, wait: true });
+    expect([first.status, second.status]).toEqual(["promoted", "promoted"]);
+    expect(trainer.inputs.map((input) => [input.trainer, input.initAdapterPath === undefined, input.rehearsal?.length])).toEqual([
+      ["lora", true, 0],
+      ["continuous", false, 0],
+    ]);
+    expect((await router.getAdapter(second.adapterId as string)).lineage.parentAdapterId).toBe(first.adapterId);
+    // the host goes on from it by itself, in a domain of its own
+    const own = await router.registerAdapter({
+      name: `${domain}-own`,
+      domain: `${domain}-own`,
+      path: "/adapters/own",
+      baseModel: "base",
+      lineage: { parentAdapterId: second.adapterId as string },
+    });
+    await router.activateAdapter(own.id);
+    await addAll(pipeline, others(40));
+    isHeld = true;
+    const third = await pipeline.triggerTrainingCycle({ domain });
+    await expect.poll(async () => (await pipeline.getCycle(third.id)).stages.at(-1)?.name).toBe("gate");
+    const report = await pipeline.eraseSubject("user-1");
+    expect(report.cancelledCycles).toEqual([third.id]);
+    expect(report.adapters.map(({ adapterId }) => adapterId)).toEqual(expect.arrayContaining([first.adapterId, second.adapterId, own.id]));
+    release();
+    expect((await pipeline.waitForCycle(third.id)).status).toBe("cancelled");
+    expect([router.activeAdapter(domain), router.activeAdapter(own.domain)]).toEqual([null, null]);
+    for (const id of [first.adapterId as string, second.adapterId as string, own.id]) {
+      await expect(router.activateAdapter(id)).rejects.toMatchObject({ code: "adapter_state_conflict" });
+    }
+    // what the others taught is learnt anew, from nobody's weights
+    isHeld = false;
+    const { waiting, lost } = await pipeline.ledger();
+    expect(lost).toBe(0);
+    expect(waiting).toBeGreaterThan(100);
+    const again = await pipeline.triggerTrainingCycle({ domain, wait: true });
+    expect(again.status).toBe("promoted");
+    expect(trainer.inputs.at(-1)).toMatchObject({ trainer: "lora" });
+  });
+
   it("erases a person from jobs that were only tested on them, whose adapters stay", async () => {
     const { pipeline, router, trainer, domain } = await learnt();
     const own = await pipeline.triggerTrainingCycle({ domain, wait: true });

@@ -104,10 +104,10 @@ describeEachStore("feedback", (harness) => {
     expect(await pipeline.ledger()).toMatchObject({ received: 2, accepted: 1, duplicates: 1, waiting: 1, lost: 0 });
   });
 
-  it("makes one entry of the same idempotency key, also when it comes a hundred times at once", async () => {
+  it("makes one entry of the same idempotency key, also when it comes a thousand times at once (A37)", async () => {
     const { pipeline } = buildRooms(store);
     const receipts = await Promise.all(
-      Array.from({ length: 100 }, (_, index) =>
+      Array.from({ length: 1_000 }, (_, index) =>
         pipeline.addFeedback({ ...good, prompt: `${good.prompt} ${index}`, idempotencyKey: "once" }),
       ),
     );

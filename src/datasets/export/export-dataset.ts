@@ -34,7 +34,7 @@ export function parseExportOptions(options: ExportOptions): z.output<typeof Expo
   const message =
     field === "format"
       ? `The export format ${JSON.stringify(options?.format)} is unknown. Use one of ${Object.keys(WRITERS).join(", ")}.`
-      : `The export option ${field} is invalid: ${issue?.message}.`;
+      : `The export options are invalid${field === "" ? "" : ` at ${field}`}: ${issue?.message}.`;
   throw new ValidationError("input_invalid", message, { details: { field } });
 }
 

@@ -69,6 +69,6 @@ export function parseImportOptions(options: ImportDatasetOptions): { format: Imp
   const message =
     field === "format"
       ? `The import format ${JSON.stringify(options?.format)} is unknown. Use one of ${ImportFormat.options.join(", ")}.`
-      : `The import option ${field} is invalid: ${issue?.message}.`;
+      : `The import options are invalid${field === "" ? "" : ` at ${field}`}: ${issue?.message}.`;
   throw new ValidationError("input_invalid", message, { details: { field } });
 }

@@ -26,6 +26,9 @@ import { forgetTunedSettings, readTunedSettings, saveTunedSettings, type TunedSc
 import { chooseSettings, type JudgedCandidates, toCandidates } from "./tuning.js";
 import type { VectorLeg } from "./vector-leg.js";
 
+/** A misspelt field would take back what was tuned for all. */
+const Scope = z.strictObject({ tenant: z.string().optional(), domain: z.string().optional() });
+
 /** Without pgvector every vector is compared; above this many the answer would take seconds. */
 const EXACT_LIMIT = 5_000;
 /** Entries that the index looks at, at least: with as few as are handed on, every seventh of the nearest ten is missed. */
@@ -90,6 +93,8 @@ export class HybridSearch {
   /** Takes back what `apply` kept for exactly this tenant and domain; false where nothing was. */
   async reset(scope: TunedScope, { signal }: CallOptions = {}): Promise<boolean> {
     if (signal?.aborted) throw new AbortedError();
+    const parsed = Scope.safeParse(scope);
+    if (!parsed.success) throw invalid("scope is", parsed.error);
     return forgetTunedSettings(this.#store.db, scope);
   }
 

@@ -1,5 +1,6 @@
 import { ConfigurationError } from "../../errors.js";
-import type { PersonalDataOptions } from "../../support/personal-data.js";
+import { requireKnown, requireOneOf } from "../../support/known-options.js";
+import { PERSONAL_DATA_DEFAULTS, type PersonalDataOptions } from "../../support/personal-data.js";
 
 /** A question whose right answers are known and trusted. */
 export interface GoldPair {
@@ -56,6 +57,14 @@ export const FIREWALL_DEFAULTS = Object.freeze({
 
 /** Refuses what cannot work. */
 export function checkFirewallOptions(options: FirewallOptions): FirewallOptions {
+  requireKnown("pipeline.firewall", options, { ...FIREWALL_DEFAULTS, receiptSecret: true });
+  requireKnown("pipeline.firewall.personalData", options.personalData, { ...PERSONAL_DATA_DEFAULTS, action: true });
+  // A word that is none of these would let everything through.
+  requireOneOf("pipeline.firewall.personalData.action", options.personalData.action ?? "redact", ["redact", "review", "reject", "keep"]);
+  requireOneOf("pipeline.firewall.injection", options.injection, ["review", "reject", "accept"]);
+  for (const kind of options.personalData.kinds ?? []) {
+    requireOneOf("One of pipeline.firewall.personalData.kinds", kind, PERSONAL_DATA_DEFAULTS.kinds);
+  }
   for (const name of ["maxAlike", "alikeWindowMs", "maxPerMinute"] as const) {
     if (options[name] >= 1) continue;
     throw new ConfigurationError("config_invalid", `pipeline.firewall.${name} is ${options[name]}; it must be at least 1.`);

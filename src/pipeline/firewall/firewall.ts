@@ -3,6 +3,7 @@ import { isReceipt } from "../../support/receipts.js";
 import type { FirewallFinding, SampleObjective } from "../../types/feedback.js";
 import type { ParsedFeedback } from "../feedback-input.js";
 import type { FoundGeneration } from "../ports.js";
+import { QuestionIndex } from "../question-index.js";
 import { normaliseText } from "../storable-text.js";
 import type { FirewallOptions } from "./firewall-options.js";
 import { findInjection } from "./injection.js";
@@ -19,13 +20,19 @@ export interface FeedbackTexts {
 export class Firewall {
   readonly #options: FirewallOptions;
   readonly #heldOut: ReadonlySet<string>;
+  readonly #nearlyHeldOut: QuestionIndex<{ prompt: string }>;
   readonly #gold: ReadonlyMap<string, readonly string[]>;
+  readonly #nearlyGold: QuestionIndex<{ prompt: string; answers: readonly string[] }>;
 
   /** `heldOut`: the questions that versions are tested on. */
   constructor(options: FirewallOptions, heldOut: readonly string[]) {
     this.#options = options;
-    this.#heldOut = new Set([...heldOut, ...options.heldOut].map(normaliseText));
-    this.#gold = new Map(options.gold.map(({ prompt, answers }) => [normaliseText(prompt), answers.map(normaliseText)]));
+    const tested = [...heldOut, ...options.heldOut];
+    this.#heldOut = new Set(tested.map(normaliseText));
+    this.#nearlyHeldOut = new QuestionIndex(tested.map((prompt) => ({ prompt })));
+    const gold = options.gold.map(({ prompt, answers }) => ({ prompt, answers: answers.map(normaliseText) }));
+    this.#gold = new Map(gold.map(({ prompt, answers }) => [normaliseText(prompt), answers]));
+    this.#nearlyGold = new QuestionIndex(gold);
   }
 
   /** Whether the answer was given to the one who rates it. */
@@ -68,9 +75,24 @@ export class Firewall {
     );
   }
 
+  /** Whether versions are tested on this very question. */
+  isHeldOut(prompt: string): boolean {
+    return this.#heldOut.has(normaliseText(prompt));
+  }
+
+  /** What a person writes into a feedback is stored as what users write is: without personal data, where it is taken out at all. */
+  redacted(text: string): string {
+    const { action = "redact", ...options } = this.#options.personalData;
+    return action === "redact" ? redact(text, findPersonalData(text, { ...PERSONAL_DATA_DEFAULTS, ...options })) : text;
+  }
+
+  /** The question itself is refused; one that asks the same in other words may be another one, so a person decides. */
   #heldOutFinding({ prompt }: FeedbackTexts): FirewallFinding | null {
-    if (this.#heldOut.size === 0 || !this.#heldOut.has(normaliseText(prompt))) return null;
-    return { code: "held_out", action: "reject", reason: "every version is tested on this question, so none may learn it" };
+    if (this.isHeldOut(prompt)) {
+      return { code: "held_out", action: "reject", reason: "every version is tested on this question, so none may learn it" };
+    }
+    if (this.#nearlyHeldOut.find(prompt).length === 0) return null;
+    return { code: "held_out", action: "review", reason: "it asks nearly what every version is tested on" };
   }
 
   #injectionFinding(texts: FeedbackTexts): FirewallFinding | null {
@@ -85,7 +107,7 @@ export class Firewall {
 
   /** A liked or corrected answer must hold a right one; an answer that holds one must not be disliked. */
   #goldFinding({ prompt }: FeedbackTexts, { objective, answer, rating }: { objective: SampleObjective; answer: string; rating: number }) {
-    const right = this.#gold.size === 0 ? undefined : this.#gold.get(normaliseText(prompt));
+    const right = this.#gold.get(normaliseText(prompt)) ?? this.#nearlyGold.find(prompt)[0]?.item.answers;
     if (right === undefined) return null;
     const isRight = right.some((text) => normaliseText(answer).includes(text));
     if (objective === "imitate" ? isRight : !(isRight && rating < 0)) return null;

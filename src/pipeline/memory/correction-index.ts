@@ -1,5 +1,5 @@
-import { type ContentWord, contentWordsOf } from "../../embedders/index.js";
 import type { RecalledCorrection } from "../../types/memory.js";
+import { QuestionIndex } from "../question-index.js";
 import { normaliseText } from "../storable-text.js";
 
 /** An accepted correction that no adapter knows yet. */
@@ -19,79 +19,36 @@ export interface RecallScope {
   tenant: string | null;
 }
 
-interface Entry {
-  correction: Correction;
-  weights: ReadonlyMap<string, number>;
-  numbers: string;
-}
-
-/** Below it two questions are about different things. */
-const MIN_SIMILARITY = 0.75;
 const MAX_RECALLED = 3;
 /** How much less like the question than the best one another may be: further off, it is about something else. */
 const MAX_BEHIND_BEST = 0.1;
 
-/**
- * Finds corrections of questions that ask the same: what they are about (content words of both, rare ones count more) must be nearly
- * the same, and their numbers exactly. So "which key opens the chapel" answers nothing about the workshop's key, however alike the
- * sentences are.
- */
+/** Finds corrections of questions that ask the same, see `QuestionIndex`. */
 export class CorrectionIndex {
-  readonly #entries: readonly Entry[];
-  readonly #frequencies = new Map<string, number>();
+  readonly #questions: QuestionIndex<Correction>;
 
   /** Newest first: of corrections of one question the newest counts. */
   constructor(corrections: readonly Correction[]) {
-    const seen = new Set<string>();
-    const entries: Entry[] = [];
+    const newest = new Map<string, Correction>();
     for (const correction of corrections) {
       const key = JSON.stringify([correction.domain, correction.tenant, normaliseText(correction.prompt)]);
-      if (seen.has(key)) continue;
-      seen.add(key);
-      const words = contentWordsOf(correction.prompt);
-      for (const { stem } of words) this.#frequencies.set(stem, (this.#frequencies.get(stem) ?? 0) + 1);
-      entries.push({ correction, weights: weightsOf(words), numbers: numbersOf(words) });
+      if (!newest.has(key)) newest.set(key, correction);
     }
-    this.#entries = entries;
+    this.#questions = new QuestionIndex(newest.values());
   }
 
   get size(): number {
-    return this.#entries.length;
+    return this.#questions.size;
   }
 
   /** The most similar first; none that is below the threshold. */
   find(question: string, { domain, tenant }: RecallScope): RecalledCorrection[] {
-    const words = contentWordsOf(question);
-    const weights = weightsOf(words);
-    const numbers = numbersOf(words);
-    const found: RecalledCorrection[] = [];
-    for (const entry of this.#entries) {
-      const { correction } = entry;
-      if (correction.tenant !== tenant || (domain !== undefined && correction.domain !== domain) || entry.numbers !== numbers) continue;
-      const similarity = this.#similarity(weights, entry.weights);
-      if (similarity < MIN_SIMILARITY) continue;
-      const { feedbackId, prompt, answer } = correction;
-      found.push({ feedbackId, domain: correction.domain, prompt, answer, similarity });
-    }
-    return distinct(found.sort((left, right) => right.similarity - left.similarity)).slice(0, MAX_RECALLED);
-  }
-
-  /** Weight in common, of the larger weight of the two; weights by inverse document frequency (Spärck Jones 1972) over the corrections. */
-  #similarity(left: ReadonlyMap<string, number>, right: ReadonlyMap<string, number>): number {
-    let common = 0;
-    for (const [stem, weight] of left) if (right.has(stem)) common += weight * this.#rarity(stem);
-    const larger = Math.max(this.#total(left), this.#total(right));
-    return larger === 0 ? 0 : common / larger;
-  }
-
-  #total(weights: ReadonlyMap<string, number>): number {
-    let total = 0;
-    for (const [stem, weight] of weights) total += weight * this.#rarity(stem);
-    return total;
-  }
-
-  #rarity(stem: string): number {
-    return Math.log(1 + (this.#entries.length + 1) / ((this.#frequencies.get(stem) ?? 0) + 1));
+    const isInScope = (correction: Correction) => correction.tenant === tenant && (domain === undefined || correction.domain === domain);
+    const found = this.#questions.find(question, isInScope).map(({ item, similarity }): RecalledCorrection => {
+      const { feedbackId, prompt, answer } = item;
+      return { feedbackId, domain: item.domain, prompt, answer, similarity };
+    });
+    return distinct(found).slice(0, MAX_RECALLED);
   }
 }
 
@@ -104,16 +61,4 @@ function distinct(found: readonly RecalledCorrection[]): RecalledCorrection[] {
     answers.add(key);
     return true;
   });
-}
-
-function weightsOf(words: readonly ContentWord[]): Map<string, number> {
-  return new Map(words.map(({ stem, weight }) => [stem, weight]));
-}
-
-function numbersOf(words: readonly ContentWord[]): string {
-  return words
-    .map(({ stem }) => stem)
-    .filter((stem) => /\p{N}/u.test(stem))
-    .sort()
-    .join(" ");
 }

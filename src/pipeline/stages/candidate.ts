@@ -36,7 +36,7 @@ export async function ensureRegistered(context: StageContext): Promise<Adapter> 
         datasetId: cycle.dataset_id ?? undefined,
         jobId: cycle.job_id ?? undefined,
         cycleId: cycle.id,
-        parentAdapterId: context.state.baseline?.adapterId ?? undefined,
+        parentAdapterId: context.state.warmStartedFrom,
       },
       examples,
       identity: identityOf(job.result),

@@ -46,7 +46,10 @@ async function ensureJob(context: StageContext): Promise<string> {
   // kept from a first try: the job that may exist already was made against it
   const baseline = state.baseline ?? { adapterId: serving?.id ?? null, path: serving?.path ?? null };
   const plan = await planProbes(context, { general, earlier, recall });
-  await context.update({}, { baseline, replayed: earlier.length, probes: plan.probes });
+  // there is nothing to go on from before a first adapter serves
+  const isWarmStart = options.trainer === "continuous" && baseline.adapterId !== null && baseline.path !== null;
+  const warmStart = isWarmStart ? { warmStartedFrom: baseline.adapterId as string } : {};
+  await context.update({}, { baseline, replayed: earlier.length, probes: plan.probes, ...warmStart });
   const noted = {
     replay: earlier.flatMap((item) => item.sample.feedbackId ?? []),
     test: recall.flatMap((set) => set.items.map((item) => item.id)),
@@ -59,10 +62,10 @@ async function ensureJob(context: StageContext): Promise<string> {
     {
       datasetId: cycle.dataset_id as string,
       configName: adapterNameOf(domain),
-      trainer: options.trainer,
+      trainer: options.trainer === "continuous" && !isWarmStart ? "lora" : options.trainer,
       priority: options.priority,
       overrides: options.overrides,
-      ...(options.trainer === "continuous" && baseline.path !== null ? { initAdapterPath: baseline.path } : {}),
+      ...(isWarmStart ? { initAdapterPath: baseline.path as string } : {}),
       replay: [...general.replay],
       rehearsal: earlier.map(({ sample }) => ({ prompt: sample.prompt, response: sample.response })),
       regression: [...(general.holdout.length > 0 ? [{ name: "general", items: general.holdout }] : []), ...recall],

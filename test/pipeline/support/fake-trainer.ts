@@ -121,7 +121,7 @@ export class FakeTrainer implements TrainingPort {
   }
 
   async #train(job: TrainingJob, input: JobInput): Promise<TrainingJob> {
-    const answers: string[] = [];
+    const answers: string[] = input.initAdapterPath === undefined ? [] : readAnswers(input.initAdapterPath);
     const sets: EvaluationSet[] = [
       { name: "recall", kind: "recall", items: [] },
       { name: "generalisation", kind: "generalisation", items: [] },
@@ -227,4 +227,8 @@ function judgeSet(set: EvaluationSet, learnt: ReadonlySet<string>, forgets: stri
     choice_probability: null,
     items,
   };
+}
+
+function readAnswers(adapterPath: string): string[] {
+  return (JSON.parse(readFileSync(adapterPath, "utf8")) as { answers: string[] }).answers;
 }
