@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Pool } from "pg";
-import { type EngineKind, ServingClient, type ServingClientOptions } from "./client/index.js";
+import { ServingClient, type ServingClientOptions } from "./client/index.js";
 import { DatasetManager, type DatasetManagerOptions } from "./datasets/index.js";
 import { LexicalEmbedder } from "./embedders/index.js";
 import { ClaraError, ConfigurationError } from "./errors.js";
@@ -44,10 +44,8 @@ export interface ClaraOptions {
    * package, which shows the loop at work and knows nothing.
    */
   baseModel?: string;
-  /** The engines that answer. Default: the runtime itself. */
-  serving?: { engine: EngineKind; endpoints: (string | EndpointProvider)[]; baseModel?: string; token?: string } & Partial<
-    Pick<ServingClientOptions, "fetch" | "timeouts" | "retries" | "maxConcurrency">
-  >;
+  /** How answers are asked for. Without `endpoints` the runtime itself answers. */
+  serving?: Partial<Omit<ServingClientOptions, "router" | "adapters" | "recorder" | "memory" | "receiptSecret" | "logger">>;
   /**
    * Vectors for search and routing, and for feedback that says the same in other words. Default: a lexical embedder that needs no model
    * and knows no synonyms, so that reworded feedback is not looked for.
@@ -139,7 +137,8 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
   const { logger } = options;
   const database = options.database ?? { dataDir: ".clara" };
   const baseModel = options.baseModel ?? tinyBaseModel();
-  if (options.serving && options.serving.endpoints.length === 0) {
+  const { endpoints, engine } = options.serving ?? {};
+  if (endpoints?.length === 0 || (endpoints === undefined && engine !== undefined && engine !== "runtime")) {
     throw new ConfigurationError(
       "config_invalid",
       "serving.endpoints is empty: name at least one engine, for example http://127.0.0.1:8000/v1.",
@@ -152,7 +151,7 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
     const runtimeDir = resolve(options.runtimeDir ?? join(store.dataDir ?? ".clara", "runtime"));
     const runtime = openRuntime(options.runtime ?? { local: true }, {
       root: runtimeDir,
-      model: options.serving ? undefined : baseModel,
+      model: endpoints ? undefined : baseModel,
       baseModel,
       logger,
     });
@@ -182,9 +181,8 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
     const memory = new CorrectionMemory({ store, pipeline: options.pipeline?.name, logger });
     closers.unshift(() => memory.close());
     const serving = new ServingClient({
-      engine: "runtime",
-      endpoints: [runtime],
       ...options.serving,
+      ...(endpoints ? { endpoints } : { engine: "runtime", endpoints: [runtime] }),
       router,
       adapters: router,
       recorder: generations,

@@ -9,6 +9,32 @@ export const connectionArgs = {
   json: { type: "boolean", description: "Print JSON", default: false },
 } as const;
 
+/** Options that name the engines which answer, where it is not the runtime. */
+export const engineArgs = {
+  engine: { type: "string", default: "vllm", description: "Kind of these: vllm, runtime, ollama or openai-compatible", valueHint: "KIND" },
+  endpoints: {
+    type: "string",
+    description: "URLs of the engines that serve, separated by commas; default: the runtime. Their token: $CLARA_ENGINE_TOKEN",
+    valueHint: "URL,URL",
+  },
+  "base-model": { type: "string", description: "Name under which they serve the base model; default: base", valueHint: "NAME" },
+} as const;
+
+interface EngineArgs {
+  engine: string;
+  endpoints?: string;
+  "base-model"?: string;
+}
+
+/** The engines that the options name; none: the runtime serves. */
+export function servingOf({ engine, endpoints, "base-model": baseModel }: EngineArgs): Pick<ClaraOptions, "serving"> {
+  if (endpoints === undefined) return {};
+  // what is no kind of engine is refused, and named, by the client
+  const kind = engine as NonNullable<ClaraOptions["serving"]>["engine"];
+  const urls = endpoints.split(",").map((url) => url.trim());
+  return { serving: { engine: kind, endpoints: urls, baseModel, token: process.env.CLARA_ENGINE_TOKEN } };
+}
+
 interface ConnectionArgs {
   database?: string;
   data: string;

@@ -1,27 +1,19 @@
 #!/usr/bin/env node
+// Nothing but Node's own modules may be imported here: on an older Node the rest fails while it is loaded, without a word that helps.
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { defineCommand, runMain } from "citty";
-import { packageFolder } from "../runtime/package-folder.js";
-import { adapters } from "./commands/adapters.js";
-import { canaries } from "./commands/canaries.js";
-import { demo } from "./commands/demo.js";
-import { doctor } from "./commands/doctor.js";
-import { feedback } from "./commands/feedback.js";
-import { runtime } from "./commands/runtime.js";
-import { worker } from "./commands/worker.js";
-import { ExitCode, guarded } from "./terminal.js";
-import { refuseUnknownOptions } from "./usage.js";
+import { fileURLToPath } from "node:url";
 
-const { version } = JSON.parse(readFileSync(join(packageFolder(), "package.json"), "utf8")) as { version: string };
+/** Both `src/cli/` and `dist/cli/` lie two folders below it. */
+const manifest = fileURLToPath(new URL("../../package.json", import.meta.url));
+const { engines } = JSON.parse(readFileSync(manifest, "utf8")) as { engines: { node: string } };
+const parts = (version: string) => version.match(/\d+/g)!.map(Number);
+const [wantedMajor = 0, wantedMinor = 0] = parts(engines.node);
+const [major = 0, minor = 0] = parts(process.versions.node);
 
-const clara = defineCommand({
-  meta: { name: "clara", version, description: "Makes an application's own language model learn from the application's users" },
-  subCommands: { demo, runtime, worker, feedback, adapters, canaries, doctor },
-});
-
-await guarded(async () => {
-  refuseUnknownOptions(clara, process.argv.slice(2));
-  return ExitCode.ok;
-});
-if (process.exitCode === ExitCode.ok) await runMain(clara);
+if (major > wantedMajor || (major === wantedMajor && minor >= wantedMinor)) await import("./program.js");
+else {
+  process.stderr.write(
+    `clara: this is Node ${process.versions.node}; clara-sdk needs Node ${engines.node}. Install a newer one (https://nodejs.org).\n`,
+  );
+  process.exitCode = 2;
+}

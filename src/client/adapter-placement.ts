@@ -103,6 +103,7 @@ export class AdapterPlacement {
     const identity = adapter.identity ?? (await this.#identityOf(adapter.id));
     const outcomes = await this.#everywhere(scope, async (attempt, endpoint) => {
       await this.#parts.introduction.meet(attempt, endpoint);
+      await this.#expectServed(attempt, adapter.id);
       return this.#prove(attempt, endpoint, { ...adapter, identity });
     });
     throwFailures(scope, outcomes, `Adapter ${adapter.id} could not be verified everywhere`);
@@ -157,15 +158,15 @@ export class AdapterPlacement {
   async restore(attempt: Attempt, endpoint: Endpoint, id: string): Promise<void> {
     const { url } = attempt.connection;
     endpoint.shelf.forget(id);
-    if (this.#parts.directory === undefined) {
-      const message = `The engine at ${url} does not serve adapter ${id}. Load it with loadAdapter({ id, path }).`;
-      throw new AttemptError(new NotFoundError("adapter_not_found", message, { details: { id, endpoint: url } }), {
-        failover: false,
-        retry: false,
-      });
-    }
+    if (this.#parts.directory === undefined) throw notServed(url, id);
     endpoint.shelf.doubt();
     await this.ready(attempt, endpoint, id);
+  }
+
+  async #expectServed(attempt: Attempt, id: string): Promise<void> {
+    const { engine } = this.#parts;
+    if (!engine.traits.listsModels || (await engine.models(attempt)).some((model) => model.id === id)) return;
+    throw notServed(attempt.connection.url, id);
   }
 
   async #bring(attempt: Attempt, endpoint: Endpoint, id: string, directory: AdapterDirectory): Promise<void> {
@@ -329,6 +330,12 @@ function checkRank(endpoint: Endpoint, { id, identity }: AdapterFiles): void {
   const message = `Adapter ${id} has rank ${identity.rank}, and ${endpoint.name} serves up to ${largest}: train a smaller one, or start the engine with a larger limit.`;
   const error = new ValidationError("adapter_invalid", message, { details: { id, rank: identity.rank, endpoint: endpoint.name } });
   throw new AttemptError(error, { failover: false, retry: false });
+}
+
+function notServed(url: string, id: string): AttemptError {
+  const message = `The engine at ${url} does not serve adapter ${id}. Load it with loadAdapter({ id, path }).`;
+  const error = new NotFoundError("adapter_not_found", message, { details: { id, endpoint: url } });
+  return new AttemptError(error, { failover: false, retry: false });
 }
 
 function unrecorded(adapterId: string, problem: string): Omit<AdapterProof, "endpoint" | "latencyMs" | "provenAt"> {

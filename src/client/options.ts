@@ -161,13 +161,21 @@ export type ResolvedServingOptions = Readonly<
 const milliseconds = z.number().int().min(1).max(2_147_483_647);
 const count = z.number().int().min(1);
 
-const Shape = z.object({
+const Shape = z.strictObject({
   engine: z.enum(["runtime", "vllm", "ollama", "openai-compatible"]),
   endpoints: z
-    .array(z.union([z.string(), z.custom<EndpointProvider>(isProvider, "give a URL or an endpoint provider")]))
+    .array(z.custom<string | EndpointProvider>(isPlace, "give a URL or an endpoint provider"), "give a list of URLs or endpoint providers")
     .min(1, "give at least one endpoint"),
   baseModel: z.string().min(1),
-  timeouts: z.object({
+  baseModelSha256: z.string().optional(),
+  token: z.string().optional(),
+  router: z.custom<RequestRouter>(has("route"), "give an object with the method route").optional(),
+  adapters: z.custom<AdapterDirectory>(has("getAdapter"), "give an object with the method getAdapter").optional(),
+  recorder: z.custom<GenerationRecorder>(has("record"), "give an object with the method record").optional(),
+  memory: z.custom<CorrectionSource>(has("recall"), "give an object with the method recall").optional(),
+  fetch: z.custom<FetchLike>((value) => typeof value === "function", "give a function").optional(),
+  logger: z.custom<Logger>(has("warn"), "give an object with the methods debug, info, warn and error"),
+  timeouts: z.strictObject({
     connectMs: milliseconds,
     headersMs: milliseconds,
     firstTokenMs: milliseconds,
@@ -176,15 +184,15 @@ const Shape = z.object({
     adminMs: milliseconds,
     healthMs: milliseconds,
   }),
-  retries: z.object({
+  retries: z.strictObject({
     max: z.number().int().min(0).max(100),
     minDelayMs: milliseconds,
     maxDelayMs: milliseconds,
     maxRetryAfterMs: z.number().min(0),
   }),
-  hedging: z.union([z.literal(false), z.object({ afterMs: milliseconds })]),
-  health: z.object({ intervalMs: z.number().int().min(0).max(2_147_483_647) }),
-  proof: z.object({
+  hedging: z.union([z.literal(false), z.strictObject({ afterMs: milliseconds })]),
+  health: z.strictObject({ intervalMs: z.number().int().min(0).max(2_147_483_647) }),
+  proof: z.strictObject({
     mode: z.enum(["recorded", "required", "off"]),
     minTolerance: z.number().positive(),
     noiseFactor: z.number().min(1),
@@ -204,7 +212,7 @@ const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** Fills in the defaults and checks; `ConfigurationError` `config_invalid` names the field. */
 export function resolveServingOptions(options: ServingClientOptions): ResolvedServingOptions {
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as ServingClientOptions;
+  const given = Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined)) as ServingClientOptions;
   const merged = {
     ...DEFAULTS,
     ...given,
@@ -217,7 +225,7 @@ export function resolveServingOptions(options: ServingClientOptions): ResolvedSe
   const checked = Shape.safeParse(merged);
   if (!checked.success) {
     const issue = checked.error.issues[0];
-    const field = issue?.path.join(".") ?? "options";
+    const field = issue?.path.join(".") || "options";
     throw new ConfigurationError("config_invalid", `ServingClient: ${field}: ${issue?.message}.`, {
       details: { field },
       cause: checked.error,
@@ -233,6 +241,10 @@ export function resolveServingOptions(options: ServingClientOptions): ResolvedSe
   });
 }
 
-function isProvider(value: unknown): boolean {
-  return typeof value === "object" && value !== null && typeof (value as Partial<EndpointProvider>).resolve === "function";
+function isPlace(value: unknown): boolean {
+  return typeof value === "string" || has("resolve")(value);
+}
+
+function has(method: string): (value: unknown) => boolean {
+  return (value) => typeof value === "object" && value !== null && typeof (value as Record<string, unknown>)[method] === "function";
 }

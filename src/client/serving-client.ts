@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { AbortedError, type ClaraError, ConfigurationError } from "../errors.js";
+import { AbortedError, type ClaraError, type ClaraErrorCode, ConfigurationError, ValidationError } from "../errors.js";
 import type { CallOptions, EndpointProvider } from "../types/common.js";
 import type { GenerationRequest, GenerationResult } from "../types/generation.js";
 import type { AdapterProof } from "../types/proof.js";
@@ -15,7 +15,7 @@ import { type BatchOutcome, type BatchProgress, runBatch } from "./generation/ba
 import { type GenerationContext, GenerationRun } from "./generation/generation-run.js";
 import { GenerationStream } from "./generation/generation-stream.js";
 import { chatErrorResponse, chatResponse, chatStreamResponse, readChatBody } from "./generation/openai-chat.js";
-import { checkAdapterFiles } from "./generation/prepared-request.js";
+import { checkAdapterFiles, checkAdapterId } from "./generation/prepared-request.js";
 import { findOpenTelemetry } from "./generation/telemetry.js";
 import { CallScope } from "./http/call-scope.js";
 import type { ConnectionSettings } from "./http/connection.js";
@@ -30,7 +30,7 @@ export interface EndpointHealth {
   endpoint: string;
   ok: boolean;
   latencyMs: number;
-  error?: { code: string; message: string };
+  error?: { code: ClaraErrorCode; message: string };
 }
 
 /** One endpoint as this client knows it. */
@@ -38,6 +38,8 @@ export interface EndpointStatus {
   endpoint: string;
   /** `closed`: calls go there. `open`: it is spared. `half-open`: one call at a time finds out how it is. */
   circuit: "closed" | "open" | "half-open";
+  /** Why it is spared; null while it answers. */
+  lastError: { code: ClaraErrorCode; message: string } | null;
   /** Calls that run and wait there. */
   load: number;
   /** Adapters that answer there now. */
@@ -78,7 +80,8 @@ export class ServingClient implements AsyncDisposable {
     this.transport = fetch === undefined ? undiciTransport(timeouts) : fetchTransport(fetch);
     const { engine, startHint, unavailableCode } = createEngine(this.options);
     this.connection = { transport: this.transport, startHint, unavailableCode, maxResponseBytes };
-    this.pool = new EndpointPool(endpoints.map((one) => this.place(one)));
+    this.pool = new EndpointPool([]);
+    for (const endpoint of endpoints) this.addEndpoint(endpoint);
     this.transport.onConnection?.((origin) => {
       for (const endpoint of this.pool.all) if (endpoint.name.startsWith(origin)) endpoint.shelf.noteConnection();
     });
@@ -173,6 +176,7 @@ export class ServingClient implements AsyncDisposable {
     requests: readonly GenerationRequest[],
     options: CallOptions & { concurrency?: number; onProgress?: (progress: BatchProgress) => void } = {},
   ): Promise<BatchOutcome[]> {
+    if (!Array.isArray(requests)) throw new ValidationError("input_invalid", "generateBatch: give a list of requests.");
     const concurrency = options.concurrency ?? this.options.maxConcurrency * this.pool.all.length;
     if (!Number.isInteger(concurrency) || concurrency < 1) {
       throw new ConfigurationError("config_invalid", `generateBatch: concurrency: give a whole number from 1, not ${concurrency}.`);
@@ -180,6 +184,7 @@ export class ServingClient implements AsyncDisposable {
     return runBatch(requests, (request) => this.generate(request, { signal: options.signal }), {
       concurrency,
       onProgress: options.onProgress,
+      logger: this.options.logger,
     });
   }
 
@@ -194,12 +199,12 @@ export class ServingClient implements AsyncDisposable {
    * ```
    */
   loadAdapter(adapter: AdapterFiles, { signal }: CallOptions = {}): Promise<LoadedAdapter> {
-    return this.administer(signal, (scope) => this.placement.load(scope, checkAdapterFiles(adapter)));
+    return this.administer(signal, (scope) => this.placement.load(scope, checkAdapterFiles(adapter, this.options.baseModel)));
   }
 
   /**
    * Asks every endpoint to show once more that it serves the adapter, and reports what each showed; a failed proof is reported, not
-   * thrown. The adapter must be loaded.
+   * thrown. The adapter must be loaded everywhere: `NotFoundError` `adapter_not_found` names where it is not.
    * @example
    * ```ts
    * const proofs = await clara.serving.verifyAdapter("building@v3");
@@ -207,7 +212,9 @@ export class ServingClient implements AsyncDisposable {
    * ```
    */
   verifyAdapter(id: string, options: CallOptions & { predecessorId?: string } = {}): Promise<AdapterProof[]> {
-    return this.administer(options.signal, (scope) => this.placement.verify(scope, { id, predecessorId: options.predecessorId }));
+    return this.administer(options.signal, (scope) =>
+      this.placement.verify(scope, { id: checkAdapterId(id), predecessorId: options.predecessorId }),
+    );
   }
 
   /**
@@ -276,9 +283,10 @@ export class ServingClient implements AsyncDisposable {
    * ```
    */
   endpoints(): EndpointStatus[] {
-    return this.pool.all.map(({ name, circuit, load, turns, shelf }) => ({
+    return this.pool.all.map(({ name, circuit, lastError, load, turns, shelf }) => ({
       endpoint: name,
       circuit: circuit.state,
+      lastError,
       load,
       runningAdapters: turns.running,
       adapters: shelf.readyAdapters.map((id) => ({ id, proof: shelf.proofOf(id) })),
@@ -294,7 +302,7 @@ export class ServingClient implements AsyncDisposable {
    * ```
    */
   unloadAdapter(id: string, { signal }: CallOptions = {}): Promise<UnloadedAdapter> {
-    return this.administer(signal, (scope) => this.placement.unload(scope, id));
+    return this.administer(signal, (scope) => this.placement.unload(scope, checkAdapterId(id)));
   }
 
   /**
@@ -309,7 +317,7 @@ export class ServingClient implements AsyncDisposable {
   }
 
   /**
-   * Asks every endpoint whether it is ready; reports failures in place of throwing them.
+   * Asks every endpoint whether it is ready, and the engine that it should be; reports failures in place of throwing them.
    * @example
    * ```ts
    * const down = (await clara.serving.health()).filter((endpoint) => !endpoint.ok);
@@ -389,15 +397,9 @@ export class ServingClient implements AsyncDisposable {
 
   /** What the health watch does: adapters that a restarted engine had shown are loaded and shown again before anybody asks for them. */
   private async lookAt(endpoint: Endpoint): Promise<void> {
-    const { ok, error } = await this.healthOf(endpoint, undefined);
+    const { error } = await this.healthOf(endpoint, undefined);
     if (this.isClosed) return;
-    if (!ok) {
-      if (endpoint.circuit.state === "closed")
-        this.options.logger.warn({ endpoint: endpoint.name, error }, "an endpoint is ill and spared");
-      endpoint.circuit.failed();
-      endpoint.shelf.doubt();
-      return;
-    }
+    if (error !== undefined) return this.dispatcher.failed(endpoint, error);
     const shown = endpoint.shelf.readyAdapters;
     const scope = this.scope(undefined);
     try {
@@ -428,6 +430,8 @@ export class ServingClient implements AsyncDisposable {
     try {
       await this.dispatcher.probe(endpoint, scope, async (attempt) => {
         await this.context.engine.ping(attempt);
+        // where it has shown adapters, whoever asks for them meets it: a meeting here would forget which those were
+        if (endpoint.shelf.readyAdapters.length === 0) await this.context.introduction.meet(attempt, endpoint);
         attempt.finish();
       });
     } catch (reason) {

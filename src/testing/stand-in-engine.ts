@@ -35,6 +35,8 @@ export interface StandInEngineOptions {
   answer?: (question: StandInQuestion) => StandInAnswer | Promise<StandInAnswer>;
   /** False: loading this adapter fails as for a folder that is not there. Default: every path is good. */
   hasAdapterFiles?: (path: string) => boolean;
+  /** What its worker says of an adapter's files that it cannot read or has no place for; null: they are good. Default: every path is good. */
+  adapterComplaint?: (path: string) => string | null;
   /** Bearer token it asks for. Default: none. */
   token?: string;
   faults?: readonly StandInFault[];
@@ -200,9 +202,10 @@ function modelCards({ baseModel, slots, options }: EngineContext): object[] {
   ];
 }
 
-async function loadAdapter(exchange: Exchange, { slots, options }: EngineContext): Promise<Reply> {
+async function loadAdapter(exchange: Exchange, { slots, options, baseModel }: EngineContext): Promise<Reply> {
   const { lora_name: id, lora_path: path } = (exchange.recorded.body ?? {}) as { lora_name?: string; lora_path?: string };
   if (!id || !path) return errorReply(400, "InvalidUserInput", "Both 'lora_name' and 'lora_path' must be provided.");
+  if (id === baseModel) return errorReply(400, "InvalidUserInput", `The lora adapter '${id}' conflicts with a served base model.`);
   if (slots.get(id) !== undefined) {
     const advice = "If you want to load the adapter in place, set 'load_inplace' to True.";
     return errorReply(400, "InvalidUserInput", `The lora adapter '${id}' has already been loaded. ${advice}`);
@@ -213,6 +216,11 @@ async function loadAdapter(exchange: Exchange, { slots, options }: EngineContext
   }
   if (options.hasAdapterFiles?.(path) === false) {
     return errorReply(404, "NotFoundError", `Loading lora ${id} failed: No adapter found for <path>`);
+  }
+  const complaint = options.adapterComplaint?.(path) ?? null;
+  if (complaint !== null) {
+    const message = `Call to add_lora method failed: Worker failed with error '${complaint}', please check the stack trace above for the root cause`;
+    return errorReply(500, "InternalServerError", message);
   }
   await slots.add({ id, path });
   return { status: 200, body: `Success: LoRA adapter '${id}' added successfully.`, contentType: null };

@@ -31,12 +31,12 @@ export type ToolCallDelta = z.infer<typeof ToolCallDelta>;
 
 /** What `generate`, `stream` and `generateBatch` take: `messages` or `prompt`. */
 export const GenerationRequest = z
-  .object({
+  .strictObject({
     messages: z.array(ConversationTurn).min(1).optional(),
     /** Short for one user message. */
     prompt: z.string().min(1).optional(),
     /** Pins an adapter (`name@vN`); null pins the base model; absent lets the router choose. */
-    adapterId: z.string().nullable().optional(),
+    adapterId: z.string().min(1).max(256).nullable().optional(),
     /** False: no routing, the base model answers. Default true. */
     route: z.boolean().default(true),
     /** Hint for the router, without the tenant: of a tenant's request it means the tenant's own adapter where there is one. */
@@ -66,7 +66,11 @@ export const GenerationRequest = z
      */
     metadata: Metadata.optional(),
   })
-  .refine((value) => (value.messages === undefined) !== (value.prompt === undefined), { message: "give messages or prompt, not both" });
+  .refine((value) => (value.messages === undefined) !== (value.prompt === undefined), { message: "give messages or prompt, not both" })
+  .refine(({ toolChoice, tools = [] }) => typeof toolChoice !== "object" || tools.some(({ name }) => name === toolChoice.name), {
+    path: ["toolChoice"],
+    message: "name one of the tools",
+  });
 export type GenerationRequest = z.input<typeof GenerationRequest>;
 
 export const GenerationResult = z.object({

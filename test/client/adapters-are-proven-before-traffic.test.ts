@@ -166,7 +166,7 @@ describe("with noise in every log-probability", () => {
     [0.1, 50],
   ] as const)(
     "of %f nats, %i healthy adapters raise no alarm, and a tenth as many wrong ones all do",
-    { timeout: 240_000 },
+    { timeout: 600_000 },
     async (sigma, healthy) => {
       const random = seededRandom(7);
       let spoilt = "";

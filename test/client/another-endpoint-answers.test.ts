@@ -74,6 +74,26 @@ describe("with two endpoints", () => {
     expect(two).toMatchObject({ endpoint: second.url, ok: false, error: { code: "request_timeout" } });
   });
 
+  it("one that serves another base model gets no question, and operators see why", async () => {
+    await using stranger = await startStandInEngine({ baseModel: "another" });
+    const warnings: object[] = [];
+    const logger = { debug() {}, info() {}, warn: (data: object) => warnings.push(data), error() {} };
+    await using mixed = new ServingClient({ engine: "vllm", endpoints: [first.url, stranger.url], logger, health: { intervalMs: 20 } });
+    for (let turn = 0; turn < 4; turn += 1) expect((await mixed.generate({ prompt: "?" })).endpoint).toBe(first.url);
+    const why = { code: "model_not_found", message: expect.stringMatching(/does not serve the model base. It serves: another/) };
+    expect(await mixed.health()).toMatchObject([{ ok: true }, { ok: false, error: why }]);
+    expect(mixed.endpoints()).toMatchObject([
+      { circuit: "closed", lastError: null },
+      { circuit: expect.stringMatching(/open/), lastError: why },
+    ]);
+    // the health watch goes on looking, and tells it once
+    const looks = () => stranger.requests.filter(({ path }) => path === "/health").length;
+    const before = looks();
+    await vi.waitFor(() => expect(looks()).toBeGreaterThan(before + 2));
+    expect(warnings).toMatchObject([{ endpoint: stranger.url, code: "model_not_found" }]);
+    expect(stranger.questions).toEqual([]);
+  });
+
   it("health is told also while every slot is taken", async () => {
     await using narrow = new ServingClient({ engine: "vllm", endpoints: [first.url], maxConcurrency: 1 });
     first.setFault({ kind: "slow-headers" });

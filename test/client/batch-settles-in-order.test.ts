@@ -81,6 +81,21 @@ describe("an endpoint at its limit", () => {
     expect(engine.questions.length).toBe(3);
   });
 
+  it("asks to wait for as long as its slots are held, by streams until their last token", async () => {
+    await using engine = await startStandInEngine({ answer: () => "one two three four five six", tokenIntervalMs: 30 });
+    await using serving = new ServingClient({ endpoints: [engine.url], maxConcurrency: 1, maxWaiting: 0 });
+    let totalMs = 0;
+    for (let turn = 0; turn < 4; turn += 1) totalMs += (await serving.stream({ prompt: "?" }).result).latencyMs;
+    await serving.health();
+    const running = serving.stream({ prompt: "?" })[Symbol.asyncIterator]();
+    await running.next();
+    const error = await serving.generate({ prompt: "?" }).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: "overloaded", message: expect.stringMatching(/Try again in \d+ ms/) });
+    expect((error as OverloadedError).retryAfterMs / (totalMs / 4)).toBeGreaterThan(0.5);
+    expect((error as OverloadedError).retryAfterMs / (totalMs / 4)).toBeLessThan(2);
+    await running.return?.();
+  });
+
   it("holds a stream's place until its end", async () => {
     await using engine = await startStandInEngine({ answer: () => "one two three" });
     await using serving = new ServingClient({ endpoints: [engine.url], maxConcurrency: 1 });

@@ -15,11 +15,16 @@ const start = () => startStandInEngine({ hasAdapterFiles: (path) => adapters.som
 
 describe("the stand-in", () => {
   it("holds its part of a conversation as vLLM did when it was recorded", async () => {
-    await using engine = await start();
-    const paths = { adapterPath: adapters[0]!.path, emptyPath: "adapters/nothing" };
+    const paths = { adapterPath: adapters[0]!.path, emptyPath: "adapters/nothing", brokenPath: "adapters/broken" };
+    await using engine = await startStandInEngine({
+      hasAdapterFiles: (path) => path !== paths.emptyPath,
+      adapterComplaint: (path) =>
+        path === paths.brokenPath ? "Error while deserializing header: incomplete metadata, file not fully covered" : null,
+    });
     const names = [
       [paths.adapterPath, "ADAPTER_PATH"],
       [paths.emptyPath, "EMPTY_PATH"],
+      [paths.brokenPath, "BROKEN_PATH"],
     ] as const;
     await expect(await converse({ url: engine.url, names }, talkToVllm(paths))).toMatchFileSnapshot("vllm-conversation.json");
   });

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -31,10 +31,13 @@ afterAll(async () => {
 
 describe("vLLM", () => {
   it("says in a conversation what it said when it was recorded", async () => {
-    const paths = { adapterPath: adapters[0]!.path, emptyPath: join(root, "nothing") };
+    const paths = { adapterPath: adapters[0]!.path, emptyPath: join(root, "nothing"), brokenPath: join(root, "broken") };
+    await cp(paths.adapterPath, paths.brokenPath, { recursive: true });
+    await truncate(join(paths.brokenPath, "adapter_model.safetensors"), 100_000);
     const names = [
       [paths.adapterPath, "ADAPTER_PATH"],
       [paths.emptyPath, "EMPTY_PATH"],
+      [paths.brokenPath, "BROKEN_PATH"],
     ] as const;
     await expect(await converse({ ...endpoint, names }, talkToVllm(paths))).toMatchFileSnapshot("vllm-conversation.json");
   });

@@ -1,5 +1,5 @@
 import { defineCommand } from "citty";
-import { connect, connectionArgs } from "../connection.js";
+import { connect, connectionArgs, engineArgs, servingOf } from "../connection.js";
 import { table } from "../table.js";
 import { ExitCode, guarded, print } from "../terminal.js";
 
@@ -38,10 +38,14 @@ const rollback = defineCommand({
 
 const verify = defineCommand({
   meta: { name: "verify", description: "Have every endpoint show that it serves what was trained" },
-  args: { ...connectionArgs, adapter: { type: "positional", description: "Adapter version", valueHint: "NAME@vN", required: true } },
+  args: {
+    ...connectionArgs,
+    ...engineArgs,
+    adapter: { type: "positional", description: "Adapter version", valueHint: "NAME@vN", required: true },
+  },
   run: ({ args }) =>
     guarded(async (signal) => {
-      await using clara = await connect(args, { worker: false, signal });
+      await using clara = await connect(args, { ...servingOf(args), worker: false, signal });
       const { id, path } = await clara.router.getAdapter(args.adapter, { signal });
       // has each endpoint prove it, also where it is loaded already, and rejects where one does not
       const { endpoints } = await clara.serving.loadAdapter({ id, path }, { signal });

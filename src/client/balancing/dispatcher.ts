@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import pRetry, { type RetryContext } from "p-retry";
-import { ClaraError } from "../../errors.js";
+import { ClaraError, type ClaraErrorCode } from "../../errors.js";
 import type { Logger } from "../../types/common.js";
 import { Attempt } from "../http/attempt.js";
 import { AttemptError } from "../http/attempt-error.js";
@@ -68,11 +68,10 @@ export class Dispatcher {
   ): Promise<Result> {
     let attempt: Attempt | null = null;
     try {
-      const startedAt = performance.now();
       attempt = new Attempt(scope, await endpoint.connect(scope), release);
       onStart(attempt);
       const result = await work(attempt, endpoint);
-      endpoint.succeeded(performance.now() - startedAt);
+      endpoint.succeeded();
       return result;
     } catch (error) {
       if (attempt === null) release();
@@ -155,11 +154,11 @@ export class Dispatcher {
     }
   }
 
-  /** The endpoint is to blame: it is spared for a while, and may be another process afterwards. */
-  failed(endpoint: Endpoint, { code }: ClaraError): void {
-    endpoint.circuit.failed();
-    endpoint.shelf.doubt();
-    this.logger.debug({ endpoint: endpoint.name, code }, "an endpoint failed");
+  /** The endpoint is to blame; that it begins to be spared is news, that it still is is not. */
+  failed(endpoint: Endpoint, error: { code: ClaraErrorCode; message: string }): void {
+    const level = endpoint.circuit.state === "closed" ? "warn" : "debug";
+    endpoint.failed(error);
+    this.logger[level]({ endpoint: endpoint.name, code: error.code, error: error.message }, "an endpoint failed and is spared");
   }
 
   private note(endpoint: Endpoint, error: unknown): void {

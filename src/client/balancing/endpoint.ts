@@ -1,5 +1,5 @@
 import PQueue from "p-queue";
-import { ClaraError, ConfigurationError, OverloadedError, RuntimeUnavailableError } from "../../errors.js";
+import { ClaraError, type ClaraErrorCode, ConfigurationError, OverloadedError, RuntimeUnavailableError } from "../../errors.js";
 import type { Endpoint as Address, EndpointProvider } from "../../types/common.js";
 import { AttemptError } from "../http/attempt-error.js";
 import type { CallScope } from "../http/call-scope.js";
@@ -8,13 +8,19 @@ import { AdapterShelf } from "./adapter-shelf.js";
 import { AdapterTurns } from "./adapter-turns.js";
 import { Circuit } from "./circuit.js";
 
+/** How long a call is taken to hold its slot before any has shown it, milliseconds. */
+const ASSUMED_MS = 1_000;
+
 /** One place where the model is served: its address, its limits, its adapters, and how it has done lately. */
 export class Endpoint {
   readonly circuit = new Circuit();
   readonly turns = new AdapterTurns();
   readonly shelf = new AdapterShelf();
   private readonly queue: PQueue;
-  private meanMs = 1_000;
+  /** Mean time for which a call holds its slot. */
+  private meanMs: number | null = null;
+  /** Why it is spared; null while it answers. */
+  lastError: { code: ClaraErrorCode; message: string } | null = null;
   private known: { address: Address; connection: Connection } | null = null;
 
   private readonly provider: EndpointProvider;
@@ -58,6 +64,7 @@ export class Endpoint {
       throw new AttemptError(this.unresolved(error), { failover: true, retry: ClaraError.isInstance(error) ? error.isRetryable : true });
     }
     scope.throwIfOver();
+    if (address.token !== undefined) checkToken(address.token, this.provider.name);
     const { known } = this;
     if (known !== null && known.address.url === address.url && known.address.token === address.token) return known.connection;
     const connection = new Connection(baseUrl(address.url), address.token, this.settings);
@@ -72,8 +79,8 @@ export class Endpoint {
     const waiting = this.queue.size + this.turns.waiting;
     const isFull = this.queue.pending >= maxConcurrency || this.turns.waiting > 0;
     if (isFull && waiting >= maxWaiting) {
-      const retryAfterMs = Math.ceil((this.meanMs * (waiting + 1)) / maxConcurrency);
-      const message = `${this.queue.pending} requests run and ${waiting} wait at ${this.name} (maxConcurrency, maxWaiting).`;
+      const retryAfterMs = Math.ceil(((this.meanMs ?? ASSUMED_MS) * (waiting + 1)) / maxConcurrency);
+      const message = `${this.queue.pending} requests run and ${waiting} wait at ${this.name} (maxConcurrency, maxWaiting). Try again in ${retryAfterMs} ms.`;
       throw new AttemptError(new OverloadedError("overloaded", message, retryAfterMs, { details: { endpoint: this.name } }), {
         failover: true,
         retry: false,
@@ -82,7 +89,10 @@ export class Endpoint {
     const endTurn = adapterId === null ? () => undefined : await this.turns.enter(adapterId, scope);
     try {
       const freeSlot = await this.slot(scope);
+      const startedAt = performance.now();
       return () => {
+        const heldMs = performance.now() - startedAt;
+        this.meanMs = this.meanMs === null ? heldMs : this.meanMs + (heldMs - this.meanMs) / 8;
         freeSlot();
         endTurn();
       };
@@ -92,10 +102,16 @@ export class Endpoint {
     }
   }
 
-  /** A call succeeded, and took so long. */
-  succeeded(latencyMs: number): void {
+  succeeded(): void {
     this.circuit.succeeded();
-    this.meanMs += (latencyMs - this.meanMs) / 8;
+    this.lastError = null;
+  }
+
+  /** It is to blame: it is spared for a while, and may be another process afterwards. */
+  failed({ code, message }: { code: ClaraErrorCode; message: string }): void {
+    this.circuit.failed();
+    this.shelf.doubt();
+    this.lastError = { code, message };
   }
 
   private async slot(scope: CallScope): Promise<() => void> {
@@ -132,8 +148,16 @@ export class Endpoint {
 /** A provider for a fixed URL. */
 export function fixedEndpoint(url: string, token: string | undefined): EndpointProvider {
   const address: Address = { url: baseUrl(url), token };
+  if (token !== undefined) checkToken(token, address.url);
   const resolved = Promise.resolve(address);
   return { name: address.url, resolve: () => resolved };
+}
+
+/** A header takes visible ASCII only; a line break at the end of a token comes from reading it out of a file. */
+function checkToken(token: string, endpoint: string): void {
+  if (/^[\x21-\x7e]*$/.test(token)) return;
+  const message = `ServingClient: token: the token for ${endpoint} has white space, line breaks or letters beyond ASCII; trim it.`;
+  throw new ConfigurationError("config_invalid", message, { details: { field: "token", endpoint } });
 }
 
 /** The URL without `/v1` and without a slash at its end; `ConfigurationError` where it is not one of http or https. */

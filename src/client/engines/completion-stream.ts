@@ -1,10 +1,12 @@
 import type { ToolCall } from "../../types/common.js";
-import type { GenerationChunk, ToolCallDelta } from "../../types/generation.js";
+import type { GenerationChunk } from "../../types/generation.js";
 import type { Attempt } from "../http/attempt.js";
-import { invalidResponse, readComplaint, statusError } from "../http/engine-errors.js";
+import { readComplaint } from "../http/engine-complaint.js";
+import { invalidResponse, statusError } from "../http/engine-errors.js";
 import type { BodyReader } from "../http/transport.js";
-import { type CompletionEvent, joinToolCalls, NotACompletion } from "./completion-wire.js";
+import { type CompletionEvent, NotACompletion } from "./completion-wire.js";
 import type { EventSplitter, StreamFormat } from "./stream-format.js";
+import { ToolCallPieces } from "./tool-call-pieces.js";
 
 /** Milliseconds that the end of the body may come after the end of the text, so that the connection can be used again. */
 const DRAIN_MS = 1_000;
@@ -26,7 +28,7 @@ export class CompletionStream {
   private isDone = false;
   private failure: Error | null = null;
   private unparsedBytes = 0;
-  private readonly deltas: ToolCallDelta[] = [];
+  private readonly calls = new ToolCallPieces();
   private readonly splitter: EventSplitter;
   // fatal: a text with replacement characters would be learnt from later
   private readonly decoder = new TextDecoder("utf-8", { fatal: true });
@@ -54,7 +56,7 @@ export class CompletionStream {
 
   /** What the model has asked for so far. */
   get toolCalls(): ToolCall[] {
-    return joinToolCalls(this.deltas);
+    return this.calls.joined;
   }
 
   /** Throws what went wrong before any text arrived: until then the call may be tried again. */
@@ -125,9 +127,9 @@ export class CompletionStream {
     }
   }
 
-  private note({ text, toolCalls, finishReason, model, usage }: CompletionEvent, raw: string): void {
+  private note({ text, toolCalls: pieces, finishReason, model, usage }: CompletionEvent, raw: string): void {
     if (text !== "") this.textEvents += 1;
-    if (toolCalls !== undefined) this.deltas.push(...toolCalls);
+    const toolCalls = pieces?.map((piece) => this.calls.add(piece));
     if (this.options.keepsRaw) this.pieces.push({ text, raw });
     else if (text !== "" || toolCalls !== undefined) this.pieces.push(toolCalls === undefined ? { text } : { text, toolCalls });
     if (finishReason !== null) this.finishReason = finishReason;

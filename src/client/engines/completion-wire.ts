@@ -1,11 +1,11 @@
 import { z } from "zod";
 import type { ToolCall } from "../../types/common.js";
-import type { ToolCallDelta } from "../../types/generation.js";
+import type { ToolCallPiece } from "./tool-call-pieces.js";
 
 /** The part of a chat completion, whole or one streamed event, that the client reads. */
 export interface CompletionEvent {
   text: string;
-  toolCalls?: ToolCallDelta[];
+  toolCalls?: ToolCallPiece[];
   finishReason: string | null;
   model: string | null;
   usage: { promptTokens: number; completionTokens: number } | null;
@@ -47,7 +47,7 @@ export function readStreamEvent(data: string): CompletionEvent {
   return {
     text,
     // always there: a spread of it or nothing takes as long as all the rest but the parsing
-    toolCalls: Array.isArray(toolCalls) && toolCalls.length > 0 ? toolCalls.map(readToolCallDelta) : undefined,
+    toolCalls: Array.isArray(toolCalls) && toolCalls.length > 0 ? toolCalls.map(readToolCallPiece) : undefined,
     finishReason: typeof finish === "string" ? finish : null,
     model: typeof event.model === "string" ? event.model : null,
     usage: event.usage == null ? null : readUsage(event.usage),
@@ -60,24 +60,17 @@ interface StreamedChoice {
   finish_reason?: unknown;
 }
 
-function readToolCallDelta(value: unknown, position: number): ToolCallDelta {
-  const { index, id, function: called } = value as { index?: unknown; id?: unknown; function?: { name?: unknown; arguments?: unknown } };
+function readToolCallPiece(value: unknown): ToolCallPiece {
+  const { index, id, function: called } = (value ?? {}) as { index?: unknown; id?: unknown; function?: unknown };
+  const { name, arguments: part } = (called ?? {}) as { name?: unknown; arguments?: unknown };
+  if (typeof value !== "object" || value === null) throw new NotACompletion("a tool call is not an object");
+  if (part != null && typeof part !== "string") throw new NotACompletion("the arguments of a tool call are not a string");
   return {
-    index: typeof index === "number" ? index : position,
+    ...(typeof index === "number" ? { index } : {}),
     ...(typeof id === "string" ? { id } : {}),
-    ...(typeof called?.name === "string" ? { name: called.name } : {}),
-    ...(typeof called?.arguments === "string" ? { arguments: called.arguments } : {}),
+    ...(typeof name === "string" ? { name } : {}),
+    ...(typeof part === "string" ? { arguments: part } : {}),
   };
-}
-
-/** Puts the pieces of tool calls together, in the order of their index. */
-export function joinToolCalls(deltas: readonly ToolCallDelta[]): ToolCall[] {
-  const calls = new Map<number, ToolCall>();
-  for (const { index, id, name, arguments: part } of deltas) {
-    const call = calls.get(index) ?? { id: "", name: "", arguments: "" };
-    calls.set(index, { id: call.id || (id ?? ""), name: call.name || (name ?? ""), arguments: call.arguments + (part ?? "") });
-  }
-  return [...calls].sort(([left], [right]) => left - right).map(([, call]) => call);
 }
 
 /** Reads a whole chat completion. Throws `NotACompletion`. */

@@ -51,10 +51,7 @@ const ChatResponse = z.object({
 
 /** Reads one line of a chat stream; its last one has the counts. Throws `NotACompletion`. */
 export function readOllamaEvent(data: string): CompletionEvent {
-  const { toolCalls, ...event } = completionOf(parseAnswer(ChatResponse, parseEvent(data)));
-  // Ollama gives each call whole
-  const deltas = toolCalls?.map((call, index) => ({ index, ...call }));
-  return { ...event, ...(deltas ? { toolCalls: deltas } : {}) };
+  return completionOf(parseAnswer(ChatResponse, parseEvent(data)));
 }
 
 /** Reads a whole answer. Throws `NotACompletion`. */

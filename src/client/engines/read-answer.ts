@@ -1,5 +1,6 @@
 import type { Attempt } from "../http/attempt.js";
-import { invalidResponse, readComplaint, statusError } from "../http/engine-errors.js";
+import { readComplaint } from "../http/engine-complaint.js";
+import { invalidResponse, statusError } from "../http/engine-errors.js";
 import type { HttpResponse } from "../http/transport.js";
 import { CompletionStream } from "./completion-stream.js";
 import { NotACompletion } from "./completion-wire.js";

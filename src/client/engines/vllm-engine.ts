@@ -2,6 +2,7 @@ import { z } from "zod";
 import { ConflictError, ValidationError } from "../../errors.js";
 import type { Attempt } from "../http/attempt.js";
 import { AttemptError } from "../http/attempt-error.js";
+import { isMissingRoute } from "../http/engine-complaint.js";
 import { capabilityMissing, failedStatus } from "../http/engine-errors.js";
 import { AdapterLimit } from "./adapter-limit.js";
 import type { EngineDescription, EngineQuestion, EngineTraits } from "./engine.js";
@@ -25,8 +26,8 @@ export class VllmEngine extends OpenAiEngine {
         await this.expectSamePath(attempt, adapter);
         return "already_loaded";
       }
-      if (status === 404 && isMissingRoute(error)) throw this.cannotUpdate(attempt);
-      if (status !== 400 && status !== 404) throw error;
+      if (status === 404 && lacksRoute(error)) throw this.cannotUpdate(attempt);
+      if (status !== 400 && status !== 404 && !isWorkersRefusal(error)) throw error;
       throw this.refusal(attempt, adapter, error as AttemptError);
     }
   }
@@ -37,7 +38,7 @@ export class VllmEngine extends OpenAiEngine {
       return "unloaded";
     } catch (error) {
       if (failedStatus(error) !== 404) throw error;
-      if (isMissingRoute(error)) throw this.cannotUpdate(attempt);
+      if (lacksRoute(error)) throw this.cannotUpdate(attempt);
       return "not_loaded";
     }
   }
@@ -129,7 +130,12 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : "";
 }
 
-/** For a route that is not there vLLM says "Not Found", the bundled runtime "is not a route"; a missing adapter has another message. */
-function isMissingRoute(error: unknown): boolean {
-  return /: Not Found$|is not a route/.test(messageOf(error));
+/** What vLLM's worker cannot read or has no place for (its weights, rank, modules) comes as a 500; a lack of memory is not the adapter's fault. */
+function isWorkersRefusal(error: unknown): boolean {
+  const message = error instanceof AttemptError ? (error.complaint?.message ?? "") : "";
+  return /add_lora.*failed with error/i.test(message) && !/out of memory|CUDA/i.test(message);
+}
+
+function lacksRoute(error: unknown): boolean {
+  return error instanceof AttemptError && error.complaint !== undefined && isMissingRoute(error.complaint);
 }

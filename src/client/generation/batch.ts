@@ -1,5 +1,6 @@
 import PQueue from "p-queue";
 import type { ClaraError } from "../../errors.js";
+import type { Logger } from "../../types/common.js";
 import type { GenerationRequest, GenerationResult } from "../../types/generation.js";
 import { asClaraError } from "../http/engine-errors.js";
 
@@ -17,7 +18,7 @@ export interface BatchProgress {
 export async function runBatch(
   requests: readonly GenerationRequest[],
   generate: (request: GenerationRequest) => Promise<GenerationResult>,
-  options: { concurrency: number; onProgress?: (progress: BatchProgress) => void },
+  options: { concurrency: number; onProgress?: (progress: BatchProgress) => void; logger: Logger },
 ): Promise<BatchOutcome[]> {
   const queue = new PQueue({ concurrency: options.concurrency });
   const progress: BatchProgress = { completed: 0, failed: 0, total: requests.length };
@@ -25,10 +26,19 @@ export async function runBatch(
     const outcome = await settle(generate(request));
     if (outcome.status === "fulfilled") progress.completed += 1;
     else progress.failed += 1;
-    options.onProgress?.({ ...progress });
+    tell(options, { ...progress });
     return outcome;
   };
   return Promise.all(requests.map((request) => queue.add(() => one(request))));
+}
+
+/** What goes wrong in the caller's function must not cost the answers. */
+function tell({ onProgress, logger }: { onProgress?: (progress: BatchProgress) => void; logger: Logger }, progress: BatchProgress): void {
+  try {
+    onProgress?.(progress);
+  } catch (error) {
+    logger.warn({ error }, "onProgress of a batch failed; the batch goes on");
+  }
 }
 
 async function settle(running: Promise<GenerationResult>): Promise<BatchOutcome> {

@@ -12,6 +12,7 @@ import type { Engine, EngineQuestion } from "../engines/engine.js";
 import type { Attempt } from "../http/attempt.js";
 import { AttemptError } from "../http/attempt-error.js";
 import type { CallScope } from "../http/call-scope.js";
+import { isMissingModel } from "../http/engine-complaint.js";
 import { asClaraError, failedStatus, modelNotServed } from "../http/engine-errors.js";
 import type { ResolvedServingOptions } from "../options.js";
 import type { RecordedGeneration } from "../ports.js";
@@ -319,8 +320,6 @@ function isCallersFault(reason: ClaraError): boolean {
   return typeof status === "number" && status >= 400 && status < 500 && ![408, 429].includes(status);
 }
 
-/** OpenAI says `model_not_found`, vLLM names the parameter, others only say so. */
 function isModelMissing(error: unknown): boolean {
-  if (!(error instanceof AttemptError) || failedStatus(error) !== 404) return false;
-  return /model|adapter/i.test(error.message) && /not (exist|found)|unknown|cannot be found/i.test(error.message);
+  return failedStatus(error) === 404 && isMissingModel((error as AttemptError).complaint!);
 }

@@ -97,14 +97,19 @@ export function readChatBody(body: unknown): ChatQuestion {
   };
 }
 
-/** The headers by which an answer can be found again. */
+/** The headers by which an answer can be found again; ids are those of {@link headerValue}. */
 function headersOf({ id, adapterId, memory, receipt }: GenerationHead): Record<string, string> {
   return {
     "x-clara-generation-id": id,
-    ...(adapterId ? { "x-clara-adapter-id": adapterId } : {}),
+    ...(adapterId ? { "x-clara-adapter-id": headerValue(adapterId) } : {}),
     ...(receipt ? { "x-clara-receipt": receipt } : {}),
-    ...(memory?.length ? { "x-clara-memory": memory.map(({ feedbackId }) => feedbackId).join(", ") } : {}),
+    ...(memory?.length ? { "x-clara-memory": memory.map(({ feedbackId }) => headerValue(feedbackId)).join(", ") } : {}),
   };
+}
+
+/** Headers are ASCII: what is beyond it is percent-encoded, as in a URL. */
+function headerValue(id: string): string {
+  return encodeURI(id.toWellFormed());
 }
 
 /** A whole answer in OpenAI's shape: the engine's own body under our id, or one made of the result. */

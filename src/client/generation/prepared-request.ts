@@ -48,6 +48,7 @@ export async function prepareRequest(
   const tenant = tenantOf(metadata);
   if (domain !== undefined) refuseForeignDomain(domain, tenant);
   if (typeof adapterId === "string") {
+    if (adapterId === options.baseModel) throw fieldError("adapterId", `${adapterId} is the base model; pin that with null`);
     // by the name alone and at once: neither words nor time tell another tenant's adapter from one that is not there
     if (!mayAnswer(adapterId, tenant)) throw adapterNotFound(adapterId);
     await refuseRevoked(adapterId, options.adapters, signal);
@@ -89,18 +90,37 @@ async function refuseRevoked(id: string, directory: AdapterDirectory | undefined
   if (reason !== null) throw new RevokedAdapter(id, reason);
 }
 
+/** Part of a path on the engine's machine, a header and a log line. */
+const AdapterName = z
+  .string()
+  .min(1)
+  .max(256)
+  .regex(/^(?!\.{1,2}$)[^\s/\\\p{Cc}\p{Cf}]+$/u, "give a name without spaces, slashes and control characters, for example building@v3");
+
 const LoadInput = z.object({
-  id: z.string().min(1).max(256),
+  id: AdapterName,
   path: z.string().min(1).max(4_096),
   identity: AdapterIdentity.optional(),
   predecessorId: z.string().nullish(),
 });
 
-/** Checks what `loadAdapter` takes. */
-export function checkAdapterFiles(adapter: AdapterFiles): AdapterFiles {
+/** Checks what `loadAdapter` takes; an engine would answer for its base model with an adapter of that name. */
+export function checkAdapterFiles(adapter: AdapterFiles, baseModel: string): AdapterFiles {
   const checked = LoadInput.safeParse(adapter);
   if (!checked.success) throw inputError(checked.error);
+  if (checked.data.id === baseModel) throw fieldError("id", `${baseModel} is the name of the base model`);
   return checked.data;
+}
+
+/** Checks the id that a call names. */
+export function checkAdapterId(id: string): string {
+  const checked = AdapterName.safeParse(id);
+  if (checked.success) return checked.data;
+  throw fieldError("id", checked.error.issues[0]!.message);
+}
+
+function fieldError(field: string, message: string): ValidationError {
+  return new ValidationError("input_invalid", `${field}: ${message}`, { details: { field } });
 }
 
 function inputError(error: z.ZodError): ValidationError {

@@ -1,6 +1,7 @@
 import type { Attempt } from "./attempt.js";
 import { AttemptError } from "./attempt-error.js";
-import { connectionError, invalidResponse, readComplaint, statusError } from "./engine-errors.js";
+import { readComplaint } from "./engine-complaint.js";
+import { connectionError, invalidResponse, statusError } from "./engine-errors.js";
 import type { BodyReader, HttpMethod, HttpResponse, Transport } from "./transport.js";
 
 /** Bytes of an error page that are read for its message. */
@@ -43,7 +44,7 @@ export class Connection {
     }
     if (response.status >= 200 && response.status < 300) return response;
     const text = await this.whole(attempt, response.body, MAX_ERROR_BYTES, true);
-    throw statusError(this.url, response, readComplaint(text));
+    throw statusError(this.url, response, readComplaint(text), `${method} ${path}`);
   }
 
   /** Sends a request and reads a JSON answer. */

@@ -9,18 +9,9 @@ import {
   ValidationError,
 } from "../../errors.js";
 import { AttemptError } from "./attempt-error.js";
+import { type EngineComplaint, isMissingRoute } from "./engine-complaint.js";
 import { parseRetryAfter } from "./retry-after.js";
 import type { HttpResponse } from "./transport.js";
-
-/** What an engine says about an error, in OpenAI's, vLLM's or FastAPI's shape. */
-export interface EngineComplaint {
-  message: string;
-  type?: string;
-  param?: string;
-  code?: string | number;
-  /** The bundled runtime's own code. */
-  runtimeCode?: string;
-}
 
 const NOBODY_THERE = new Set([
   "ECONNREFUSED",
@@ -32,32 +23,26 @@ const NOBODY_THERE = new Set([
   "UND_ERR_CONNECT_TIMEOUT",
   "ENOENT",
 ]);
+const NO_TLS = new Set(["ERR_SSL_WRONG_VERSION_NUMBER", "ERR_SSL_PACKET_LENGTH_TOO_LONG", "EPROTO"]);
+const UNTRUSTED = new Set([
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "CERT_HAS_EXPIRED",
+  "CERT_NOT_YET_VALID",
+  "ERR_TLS_CERT_ALTNAME_INVALID",
+]);
 const TRANSIENT_STATUS = new Set([502, 503, 504]);
 const RUNTIME_CODES = new Set<ClaraErrorCode>(["adapter_invalid", "path_outside_root", "base_model_invalid", "out_of_memory", "disk_full"]);
 const INPUT_CODES = new Set<ClaraErrorCode>(["adapter_invalid", "path_outside_root"]);
 
-/** Reads the message out of an error body of any known shape. */
-export function readComplaint(text: string): EngineComplaint {
-  const body = parseObject(text);
-  const nested = body.error;
-  const source = typeof nested === "object" && nested !== null ? (nested as Record<string, unknown>) : body;
-  const message = [source.message, nested, source.detail, text].find((value) => typeof value === "string" && value !== "") as
-    | string
-    | undefined;
-  return {
-    message: (message ?? "no message").slice(0, 500),
-    type: asString(source.type),
-    param: asString(source.param),
-    code: typeof source.code === "number" ? source.code : asString(source.code),
-    runtimeCode: asString(source.clara_code),
-  };
-}
-
-/** The error that an HTTP status other than success stands for. */
+/** The error that an HTTP status other than success stands for; `asked` is the method and the path of the request. */
 export function statusError(
   endpoint: string,
   response: Pick<HttpResponse, "status" | "retryAfter">,
   complaint: EngineComplaint,
+  asked?: string,
 ): AttemptError {
   const { status } = response;
   const details = { endpoint, status };
@@ -65,19 +50,21 @@ export function statusError(
   const retryAfterMs = parseRetryAfter(response.retryAfter) ?? undefined;
   if (status === 429) {
     const error = new OverloadedError("rate_limited", `Too many requests: ${said}`, retryAfterMs ?? 1_000, { details });
-    return new AttemptError(error, { failover: true, retry: true, retryAfterMs });
+    return new AttemptError(error, { failover: true, retry: true, retryAfterMs }, complaint);
   }
   const code = (RUNTIME_CODES as Set<string>).has(complaint.runtimeCode ?? "") ? (complaint.runtimeCode as ClaraErrorCode) : null;
   if (code !== null && INPUT_CODES.has(code)) {
-    return new AttemptError(new ValidationError(code, `${complaint.message} (${endpoint})`, { details }), {
-      failover: false,
-      retry: false,
-    });
+    const error = new ValidationError(code, `${complaint.message} (${endpoint})`, { details });
+    return new AttemptError(error, { failover: false, retry: false }, complaint);
   }
   const isTransient = TRANSIENT_STATUS.has(status);
   const kind = code ?? (isTransient ? "engine_unavailable" : "engine_error");
-  const error = new EngineError(kind, `${explain(status)}${said}`, { isRetryable: status >= 500, details });
-  return new AttemptError(error, { failover: isTransient, retry: isTransient, retryAfterMs });
+  const hint =
+    status === 404 && asked !== undefined && isMissingRoute(complaint)
+      ? `It has no ${asked} (options endpoints, engine): `
+      : explain(status);
+  const error = new EngineError(kind, `${hint}${said}`, { isRetryable: status >= 500, details });
+  return new AttemptError(error, { failover: isTransient, retry: isTransient, retryAfterMs }, complaint);
 }
 
 function explain(status: number): string {
@@ -99,6 +86,9 @@ export function connectionError(
     const error = new RuntimeUnavailableError(code, `No engine answers at ${endpoint}: ${startHint}`, { cause, details });
     return new AttemptError(error, { failover: true, retry: true });
   }
+  const misuse = tlsMistake(endpoint, codes);
+  if (misuse !== null)
+    return new AttemptError(new ConfigurationError("config_invalid", misuse, { cause, details }), { failover: true, retry: false });
   if (isParserError(cause) || codes.some((one) => one.startsWith("HPE_") || one === "UND_ERR_HEADERS_OVERFLOW")) {
     return invalidResponse(endpoint, "it does not speak HTTP", cause);
   }
@@ -107,6 +97,14 @@ export function connectionError(
     failover: true,
     retry: true,
   });
+}
+
+/** What to change where TLS itself fails: the same call would fail again. */
+function tlsMistake(endpoint: string, codes: readonly string[]): string | null {
+  const code = codes.find((one) => NO_TLS.has(one) || UNTRUSTED.has(one));
+  if (code === undefined) return null;
+  if (NO_TLS.has(code)) return `What listens at ${endpoint} does not speak TLS (${code}): give its URL with http:// (option endpoints).`;
+  return `The certificate of ${endpoint} is not trusted (${code}): correct it, or name its authority's file in NODE_EXTRA_CA_CERTS.`;
 }
 
 /** The engine, or what answers in its place, sent something that it must not; another endpoint may be well. */
@@ -159,18 +157,4 @@ function isParserError(error: unknown): boolean {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-function asString(value: unknown): string | undefined {
-  return typeof value === "string" ? value : undefined;
-}
-
-function parseObject(text: string): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
-  } catch {
-    // an error page need not be JSON; its text is then the message
-    return {};
-  }
 }

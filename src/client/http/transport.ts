@@ -36,6 +36,7 @@ export interface BodyReader {
 /** Status, the headers that matter, and the body to be read. */
 export interface HttpResponse {
   status: number;
+  /** In lower case, as media types mean the same in any. */
   contentType: string;
   retryAfter: string | null;
   body: BodyReader;
@@ -58,7 +59,7 @@ export function fetchTransport(fetch: FetchLike): Transport {
       const reader = response.body?.getReader();
       return {
         status: response.status,
-        contentType: response.headers.get("content-type") ?? "",
+        contentType: (response.headers.get("content-type") ?? "").toLowerCase(),
         retryAfter: response.headers.get("retry-after"),
         body: {
           read: async () => (await reader?.read())?.value ?? null,

@@ -86,7 +86,12 @@ class Exchange implements Dispatcher.DispatchHandler, BodyReader {
   ): void {
     // 1xx answers are news, not the answer
     if (status < 200) return;
-    this.respond({ status, contentType: single(headers["content-type"]) ?? "", retryAfter: single(headers["retry-after"]), body: this });
+    this.respond({
+      status,
+      contentType: (single(headers["content-type"]) ?? "").toLowerCase(),
+      retryAfter: single(headers["retry-after"]),
+      body: this,
+    });
   }
 
   onResponseData(controller: Dispatcher.DispatchController, part: Buffer): void {

@@ -4,7 +4,7 @@ import type { Say } from "./converse.js";
 const messages = [{ role: "user", content: "What is the capital of France?" }];
 
 /** What is said to vLLM: its OpenAI routes, adapters that come and go, and what goes wrong. */
-export function talkToVllm(place: { adapterPath: string; emptyPath: string }) {
+export function talkToVllm(place: { adapterPath: string; emptyPath: string; brokenPath: string }) {
   const adapter = "talk@v1";
   const chat = { model: "base", messages, max_tokens: 3, temperature: 0 };
   return async (say: Say) => {
@@ -14,6 +14,8 @@ export function talkToVllm(place: { adapterPath: string; emptyPath: string }) {
     await say("POST", "/v1/load_lora_adapter", { lora_name: adapter, lora_path: place.adapterPath });
     await say("POST", "/v1/load_lora_adapter", { lora_name: adapter, lora_path: place.adapterPath });
     await say("POST", "/v1/load_lora_adapter", { lora_name: "empty@v1", lora_path: place.emptyPath });
+    await say("POST", "/v1/load_lora_adapter", { lora_name: "broken@v1", lora_path: place.brokenPath });
+    await say("POST", "/v1/load_lora_adapter", { lora_name: "base", lora_path: place.adapterPath });
     await say("POST", "/v1/load_lora_adapter", { lora_name: "", lora_path: "" });
     await say("GET", "/v1/models");
     await say("POST", "/v1/chat/completions", chat);

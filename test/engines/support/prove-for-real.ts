@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ServingClient, type ServingClientOptions } from "../../../src/client/index.js";
@@ -64,6 +64,23 @@ export function describeProofs(name: string, get: () => RealEngine, activations:
       }
     });
 
+    it("whose tensors are named for modules that the base lacks are refused, or caught (vLLM issues 34186, 55193)", async () => {
+      const [first] = get().adapters as [TrainedAdapter];
+      const folder = await mkdtemp(join(dirname(first.path), "prefix-"));
+      try {
+        await cp(first.path, join(folder, "prefix@v1"), { recursive: true });
+        await renameModules(join(folder, "prefix@v1", "adapter_model.safetensors"));
+        await using serving = open();
+        const lost = { id: "prefix@v1", path: join(folder, "prefix@v1"), identity: first.identity };
+        // vLLM loads it and answers as the base does
+        const code = get().engine === "vllm" ? "adapter_unproven" : "adapter_invalid";
+        await expect(serving.loadAdapter(lost)).rejects.toMatchObject({ code, isRetryable: false });
+        expect((await serving.listAdapters()).map(({ id }) => id)).not.toContain("prefix@v1");
+      } finally {
+        await rm(folder, { recursive: true, force: true });
+      }
+    });
+
     it(`raise no alarm in ${activations} activations while it answers questions, and no question fails`, { timeout: 600_000 }, async () => {
       const [first, second] = get().adapters as [TrainedAdapter, TrainedAdapter];
       await using serving = open({ maxConcurrency: 16 });
@@ -100,4 +117,14 @@ export function describeProofs(name: string, get: () => RealEngine, activations:
       expect(after.provenAt > before.provenAt).toBe(true);
     });
   });
+}
+
+/** Puts every module of a file of safetensors below another one, as a multimodal wrapper of the base would. */
+async function renameModules(file: string): Promise<void> {
+  const bytes = await readFile(file);
+  const end = 8 + Number(bytes.readBigUInt64LE());
+  const header = bytes.toString("utf8", 8, end).replaceAll("base_model.model.", "base_model.model.language_model.");
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(Buffer.byteLength(header)));
+  await writeFile(file, Buffer.concat([length, Buffer.from(header), bytes.subarray(end)]));
 }
