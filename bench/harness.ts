@@ -36,6 +36,8 @@ export interface BenchOptions {
   flips: number;
   /** Numbers of documents for `search`. */
   sizes: number[];
+  /** `search` on UDS3's table instead of the store. */
+  uds3: boolean;
 }
 
 export interface Bench {
