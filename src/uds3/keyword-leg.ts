@@ -10,7 +10,7 @@ import {
   wordScore,
   wordWeight,
 } from "../datasets/search/bm25.js";
-import type { DocumentFields, LegHit } from "./leg.js";
+import { CONTENT_LENGTH, type DocumentFields, type LegHit } from "./leg.js";
 import type { ResolvedMapping } from "./mapping.js";
 import { filteredField, type Uds3Filters, type Uds3Query } from "./search-query.js";
 
@@ -18,8 +18,6 @@ type PostgresMapping = ResolvedMapping["postgres"];
 
 /** Of a question of one word the words are counted in so many documents, of two words in half as many: of few words many documents have the same. */
 const COUNTED_PER_SEARCH = 500;
-/** Characters of a document's text that a result carries; the nearest chunk is shorter, and comes from the vector leg. */
-const CONTENT_LENGTH = 8192;
 
 interface DocumentRow {
   id: string;
