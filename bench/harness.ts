@@ -38,6 +38,8 @@ export interface BenchOptions {
   sizes: number[];
   /** What makes vectors of texts where `search` and `router` judge quality. */
   embedder: "lexical" | "minilm";
+  /** `search` on UDS3's table instead of the store. */
+  uds3: boolean;
 }
 
 export interface Bench {

@@ -1,11 +1,11 @@
 /**
- * npm run bench -- NAME [--rounds N] [--json FILE] [--picture] [--data DIR] [--flips N] [--sizes N,N] [--embedder NAME]
+ * npm run bench -- NAME [--rounds N] [--json FILE] [--picture] [--data DIR] [--flips N] [--sizes N,N] [--embedder NAME] [--uds3]
  *
  * NAME: feedback, router, training, client, activation, search. Prints a table of medians and ratios; `--json` writes the rows, `--picture`
  * writes docs/benchmarks/NAME.svg; `--data` is the folder of data sets that are not part of the package; `--flips` is how often activation
  * changes the version in each run (default 100); `--sizes` are numbers of documents for search (default 10000; 0 for none);
  * `--embedder` is what makes the vectors where search and router judge quality: lexical (default), or minilm, which is taken from a Python
- * package and served by the bundled runtime.
+ * package and served by the bundled runtime; `--uds3` has search measure the keyword leg on UDS3's table instead of the store.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -33,6 +33,7 @@ const { values, positionals } = parseArgs({
     flips: { type: "string", default: "100" },
     sizes: { type: "string", default: "10000" },
     embedder: { type: "string", default: "lexical" },
+    uds3: { type: "boolean", default: false },
   },
 });
 const name = positionals[0] ?? "";
@@ -43,7 +44,7 @@ if (
   (embedder !== "lexical" && embedder !== "minilm") ||
   ![values.rounds, values.flips].every((count) => /^[1-9]\d*$/.test(count))
 ) {
-  const options = "[--rounds N] [--json FILE] [--picture] [--data DIR] [--flips N] [--sizes N,N] [--embedder lexical|minilm]";
+  const options = "[--rounds N] [--json FILE] [--picture] [--data DIR] [--flips N] [--sizes N,N] [--embedder lexical|minilm] [--uds3]";
   process.stderr.write(`usage: npm run bench -- ${Object.keys(benches).join("|")} ${options}\n`);
   process.exit(2);
 }
@@ -52,7 +53,7 @@ const sizes = values.sizes
   .split(",")
   .map(Number)
   .filter((size) => size > 0);
-const bench = await (await load()).open({ data: values.data, flips: Number(values.flips), sizes, embedder });
+const bench = await (await load()).open({ data: values.data, flips: Number(values.flips), sizes, embedder, uds3: values.uds3 });
 try {
   const result = await measure(bench, Number(values.rounds), (text) => process.stderr.write(`${text}\n`));
   const table = new Table({ head: ["metric", "contender", "median", "ratio to baseline", "95 % interval"] });
@@ -71,7 +72,7 @@ try {
   if (values.picture) {
     const folder = fileURLToPath(new URL("../docs/benchmarks/", import.meta.url));
     mkdirSync(folder, { recursive: true });
-    writeFileSync(`${folder}${name}.svg`, picture(result));
+    writeFileSync(`${folder}${bench.name}.svg`, picture(result));
   }
 } finally {
   await bench.close();

@@ -4,7 +4,7 @@ import type { Pool } from "pg";
 import { ServingClient, type ServingClientOptions } from "./client/index.js";
 import { DatasetManager, type DatasetManagerOptions } from "./datasets/index.js";
 import { LexicalEmbedder } from "./embedders/index.js";
-import { ClaraError, ConfigurationError } from "./errors.js";
+import { ConfigurationError } from "./errors.js";
 import {
   ContinuousLearningPipeline,
   CorrectionMemory,
@@ -20,6 +20,7 @@ import { requireKnown } from "./support/known-options.js";
 import { RuntimeBackend, TrainingClient, type TrainingDefaults } from "./training/index.js";
 import type { CallOptions, Embedder, EndpointProvider, Logger } from "./types/common.js";
 import type { Uds3, Uds3Connections, Uds3Settings } from "./uds3/index.js";
+import { recoverInBackground } from "./uds3/writes/background-recovery.js";
 
 /** Where training runs. */
 export type RuntimeOptions =
@@ -33,8 +34,8 @@ export interface ClaraOptions {
   /** `pg.Pool` or connection string of your Postgres, or the folder of the embedded database. Default `{ dataDir: ".clara" }`. */
   database?: Pool | string | { dataDir: string };
   /**
-   * Your own PostgreSQL, Chroma and Neo4j: documents are searched and written there. What a crash left half written is finished in the background; where that fails,
-   * `logger` is told. Default: documents are in `database`.
+   * Your own PostgreSQL, Chroma and Neo4j: documents are searched and written there. What a crash left half written is finished in the background, as soon as
+   * all three can be reached; `logger` is told what is in the way. Default: documents are in `database`.
    */
   uds3?: Uds3Connections & Uds3Settings;
   /** Default: the local runtime. */
@@ -167,7 +168,10 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
     });
     closers.unshift(() => router.close());
     const uds3 = options.uds3 && (await openUds3(options.uds3, { store, embedder, logger }));
-    if (uds3) closers.unshift(finishWrites(uds3, logger));
+    if (uds3) {
+      closers.unshift(() => uds3.close());
+      closers.unshift(recoverInBackground(uds3, logger));
+    }
     const datasets = new DatasetManager({
       ...options.datasets,
       store,
@@ -245,29 +249,6 @@ async function openUds3(
 ): Promise<Uds3> {
   const { Uds3 } = await import("./uds3/index.js");
   return new Uds3({ ...options, ...parts });
-}
-
-/** Goes on with documents that a crash left half written, beside the start: a database that is down delays nothing. The closer ends it first. */
-function finishWrites(uds3: Uds3, logger: Logger | undefined): Closer {
-  const closing = new AbortController();
-  const recovering = uds3.recover({ signal: closing.signal }).then(
-    ({ finished }) => {
-      if (finished > 0) logger?.info({ finished }, "documents that were left half written are in all three databases now");
-    },
-    (error: unknown) => {
-      if (closing.signal.aborted) return;
-      const { code, details } = ClaraError.isInstance(error) ? error : { code: undefined, details: undefined };
-      logger?.warn(
-        { error: String(error), code, ...details },
-        "documents that were left half written wait: call clara.uds3.recover() once the database is well",
-      );
-    },
-  );
-  return async () => {
-    closing.abort();
-    await recovering;
-    await uds3.close();
-  };
 }
 
 /** Jobs and cycles that a data set belongs to; one with any cannot be deleted. */

@@ -1,6 +1,7 @@
 /**
  * Hybrid search: quality on Cranfield (with `--data`), and latency at `--sizes` documents on the embedded database and on
- * PostgreSQL, beside one hand-written statement of vectors and full text on the same tables.
+ * PostgreSQL, beside one hand-written statement of vectors and full text on the same tables. With `--uds3` the keyword leg
+ * on UDS3's table, beside hand-written full text.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -10,6 +11,7 @@ import { execa } from "execa";
 import pg from "pg";
 import { startServer, stopServers } from "../../test/setup/postgres-server.ts";
 import type { Bench, BenchOptions, Contender, Metric, Row } from "../harness.ts";
+import { CONTENDERS } from "./uds3/keywords.ts";
 
 const hooks = fileURLToPath(new URL("../../scripts/ts-hooks.mjs", import.meta.url));
 const file = (name: string) => fileURLToPath(new URL(name, import.meta.url));
@@ -23,7 +25,7 @@ const metrics: Metric[] = [
   { name: "recall", unit: "of 10", lowerIsBetter: false },
 ];
 
-export async function open({ sizes, data, embedder }: BenchOptions): Promise<Bench> {
+export async function open({ sizes, data, embedder, uds3 }: BenchOptions): Promise<Bench> {
   const folder = await mkdtemp(join(tmpdir(), "clara-bench-"));
   const close = async () => {
     await stopServers(folder);
@@ -32,7 +34,8 @@ export async function open({ sizes, data, embedder }: BenchOptions): Promise<Ben
   try {
     const server = await startServer(folder, process.pid, "pgvector");
     if (server === null) throw new Error("PostgreSQL did not start");
-    const rows: Row[] = data ? await quality(await makeDatabase(server, "quality"), data, embedder) : [];
+    if (uds3) return { name: "search-uds3", ...(await onUds3(server, sizes, data)), close };
+    const rows: Row[] = data ? await quality("quality.ts", await makeDatabase(server, "quality"), data, embedder) : [];
     const groups: Bench["groups"] = [];
     for (const size of sizes) {
       for (const place of [await makeDatabase(server, `bench_${size}`), join(folder, `embedded-${size}`)]) {
@@ -59,9 +62,28 @@ export async function open({ sizes, data, embedder }: BenchOptions): Promise<Ben
   }
 }
 
-async function quality(database: string, data: string, embedder: string): Promise<Row[]> {
+async function onUds3(server: string, sizes: readonly number[], data: string | undefined): Promise<Pick<Bench, "groups" | "rows">> {
+  const rows: Row[] = [];
+  const groups: Bench["groups"] = [];
+  for (const source of [...(data ? [data] : []), ...sizes.map(String)]) {
+    const label = source === data ? "Cranfield" : source;
+    const database = await makeDatabase(server, `uds3_${groups.length}`);
+    process.stderr.write(`search: loading UDS3's table, ${label}\n`);
+    const [node, ...args] = run("uds3/load.ts", database, source);
+    await execa(node, args, { stderr: "inherit", preferLocal: true, timeout: LOADING_MS });
+    if (source === data) rows.push(...(await quality("uds3/quality.ts", database, data)));
+    const [baseline, ...contenders] = Object.entries(CONTENDERS).map(([name, contender]) => ({
+      name: `${contender} (${label})`,
+      command: run("uds3/contender.ts", name, database, source),
+    })) as [Contender, ...Contender[]];
+    groups.push({ metrics: metrics.slice(0, 2), baseline, contenders });
+  }
+  return { rows, groups };
+}
+
+async function quality(script: string, database: string, ...more: string[]): Promise<Row[]> {
   process.stderr.write("search: quality on Cranfield\n");
-  const [node, ...args] = run("quality.ts", database, data, embedder);
+  const [node, ...args] = run(script, database, ...more);
   const { stdout } = await execa(node, args, { stderr: "inherit", preferLocal: true, timeout: LOADING_MS });
   return JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Row[];
 }

@@ -1,6 +1,6 @@
 import type { CallOptions } from "../types/index.js";
 import type { Neo4jConnection } from "./clients.js";
-import type { LegHit } from "./leg.js";
+import { CONTENT_LENGTH, type LegHit } from "./leg.js";
 import { cypherName, type ResolvedMapping } from "./mapping.js";
 import { filteredField, type Uds3Filters, type Uds3Query } from "./search-query.js";
 
@@ -94,7 +94,7 @@ function graphStatement(mapping: Neo4jMapping): string {
       WITH document, sum(score * $decay ^ hops) AS reached
       ORDER BY reached DESC, ${text(properties.id)} LIMIT toInteger($perLeg)
       RETURN collect({
-        id: ${text(properties.id)}, reached: reached, content: ${text(properties.content)},
+        id: ${text(properties.id)}, reached: reached, content: left(${text(properties.content)}, ${CONTENT_LENGTH}),
         title: coalesce(${text(properties.title)}, ${text(properties.name)}),
         documentType: ${text(properties.documentType)}, domain: ${text(properties.domain)}, source: ${text(properties.source)},
         date: ${text(properties.date)}, quality: toFloat(${property(properties.quality)})

@@ -1,16 +1,23 @@
 import { type Kysely, type RawBuilder, sql } from "kysely";
-import type { DocumentFields, LegHit } from "./leg.js";
+import {
+  absoluteScore,
+  hasOperators,
+  MATCHES_PER_WORD,
+  MORE_IN_TITLE,
+  RANKED_PER_CANDIDATE,
+  SAMPLED_FOR_LENGTH,
+  WORD_AS_QUERY,
+  wordScore,
+  wordWeight,
+} from "../datasets/search/bm25.js";
+import { CONTENT_LENGTH, type DocumentFields, type LegHit } from "./leg.js";
 import type { ResolvedMapping } from "./mapping.js";
 import { filteredField, type Uds3Filters, type Uds3Query } from "./search-query.js";
 
 type PostgresMapping = ResolvedMapping["postgres"];
 
-/** Documents that one word brings in at most; beyond, it tells nothing. */
-const MATCHES_PER_WORD = 20_000;
-/** How many times as many documents are ranked as are handed on. */
-const RANKED_PER_CANDIDATE = 2;
-/** Characters of a document's text that a result carries; the nearest chunk is shorter, and comes from the vector leg. */
-const CONTENT_LENGTH = 8192;
+/** Of a question of one word the words are counted in so many documents, of two words in half as many: of few words many documents have the same. */
+const COUNTED_PER_SEARCH = 500;
 
 interface DocumentRow {
   id: string;
@@ -24,10 +31,7 @@ interface DocumentRow {
   metadata: Record<string, unknown> | null;
 }
 
-/**
- * Documents with the question's words, by the full-text configurations of the mapping; the better one counts. Score: share of the question's words (rare ones count more) that the document has ×
- * (½ + ½ · `ts_rank_cd` with normalisation 32).
- */
+/** Documents with the question's words, scored by BM25 (see `wordScore`) in each of the mapping's full-text configurations; the better one counts. */
 export async function keywordLeg(
   parts: { db: Kysely<unknown>; mapping: PostgresMapping; deadlineMs: number },
   query: Uds3Query,
@@ -72,7 +76,11 @@ async function readOnly<T>(parts: { db: Kysely<unknown>; deadlineMs: number }, s
     });
 }
 
-/** Which documents have which words comes from the index alone; only the best are ranked by the places of the words. */
+/**
+ * Needs nothing but the table: which documents have which words, and how many have each, comes from the index alone; only in the best by rare words
+ * they are counted, each `tsvector` unpacked once (`setweight` of no words): of a long document that is most of the work. A document's length is its number
+ * of different words, which a `tsvector` knows.
+ */
 function bestOf(
   configuration: string,
   vectorColumn: string,
@@ -82,16 +90,14 @@ function bestOf(
 ): RawBuilder<unknown> {
   const language = sql`${configuration}::regconfig`;
   const vector = column(vectorColumn);
-  const lexeme = sql`('''' || replace(replace(word, '\\', '\\\\'), '''', '''''') || '''')`;
   const satisfies = hasOperators(query.queryText) ? sql`${vector} @@ websearch_to_tsquery(${language}, ${query.queryText})` : sql`true`;
   const table = tableOf(mapping);
   return sql`select ranked.id, ranked.score from (
     with words as materialized (select unnest(tsvector_to_array(to_tsvector(${language}, ${query.queryText}))) as word),
-    any_word as materialized (select string_agg(${lexeme}, ' | ')::tsquery as query from words),
     matches as materialized (
       select word, hit.id from words cross join lateral (
         select ${column(mapping.columns.id)} as id from ${table} document
-        where ${vector} @@ ${lexeme}::tsquery and ${satisfies} and ${condition}
+        where ${vector} @@ ${WORD_AS_QUERY} and ${satisfies} and ${condition}
         limit ${MATCHES_PER_WORD}
       ) hit
     ),
@@ -99,22 +105,45 @@ function bestOf(
     total as (
       select greatest((select reltuples from pg_class where oid = ${tableName(mapping)}::regclass), (select max(documents) from frequencies), 1) as documents
     ),
-    weights as (
-      select word, ln(1 + coalesce(total.documents / frequencies.documents, 1)) as weight
+    weights as materialized (
+      select word, ${wordWeight(sql`total.documents`, sql`frequencies.documents`)} as weight
       from words cross join total left join frequencies using (word)
     ),
-    covered as (
-      select matches.id, sum(weights.weight) / (select sum(weight) from weights) as coverage
+    best as materialized (
+      select matches.id, sum(weights.weight) as weight, array_agg(word) as words, array_agg(weights.weight) as weights
       from matches join weights using (word) group by matches.id
-      order by 2 desc, 1 limit ${query.perLeg * RANKED_PER_CANDIDATE}
+      order by 2 desc, 1
+      limit (select greatest(${query.perLeg * RANKED_PER_CANDIDATE}, ${COUNTED_PER_SEARCH} / greatest(1, count(*))) from words)
+    ),
+    counted as materialized (
+      select best.id, best.weight, inside.*
+      from best join ${table} document on ${column(mapping.columns.id)} = best.id
+      cross join lateral (select setweight(${vector}, 'A', array[]::text[]) as vector offset 0) unpacked
+      cross join lateral (
+        select length(unpacked.vector) as length, array_agg(weight) as weights, array_agg(${timesIn(sql`unpacked.vector`)}) as times
+        from unnest(best.words, best.weights) as asked (word, weight)
+      ) inside
     )
-    select covered.id, covered.coverage * (0.5 + 0.5 * ts_rank_cd('{0.5, 0.6, 0.8, 1.0}', ${vector}, any_word.query, 32)) as score
-    from covered cross join any_word join ${table} document on ${column(mapping.columns.id)} = covered.id
+    select counted.id, ${absoluteScore(sql`found.sum`, sql`(select sum(weight) from weights)`)} as score
+    from counted
+    cross join (
+      select avg(length)::double precision as length from (select length from counted order by weight desc, id limit ${SAMPLED_FOR_LENGTH}) sample
+    ) usual
+    cross join lateral (
+      select sum(${wordScore({ weight: sql`weight`, times: sql`times`, length: sql`counted.length`, usualLength: sql`usual.length` })}) as sum
+      from unnest(counted.weights, counted.times) as asked (weight, times)
+    ) found
   ) ranked`;
 }
 
-function hasOperators(queryText: string): boolean {
-  return /"[^"]+"|(?:^|\s)-[\p{L}\p{N}"]|\sOR\s/u.test(queryText);
+/**
+ * How often `word` stands in a vector: of one word alone, `ts_rank_cd` is the sum of the weights of its places (at most 1 each, for D, C, B and A). A vector
+ * without places counts as having it once.
+ */
+function timesIn(vector: RawBuilder<unknown>): RawBuilder<number> {
+  const most = 1 + MORE_IN_TITLE;
+  const weights = [1, 1, 1, most].map((weight) => weight / most);
+  return sql`greatest(1, ${most}::double precision * ts_rank_cd(${weights}::real[], ${vector}, ${WORD_AS_QUERY}))`;
 }
 
 /** Conditions on `document`; values are parameters only. */

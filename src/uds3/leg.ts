@@ -10,6 +10,9 @@ export const DATABASE_OF = { vector: "chroma", keyword: "postgres", graph: "neo4
   string
 >;
 
+/** Characters of a document's text that a result carries; the nearest chunk is shorter, and comes from the vector leg. */
+export const CONTENT_LENGTH = 8192;
+
 /** What is known of a document beside its text; null where the database does not hold it. */
 export interface DocumentFields {
   title: string | null;

@@ -45,7 +45,7 @@ export async function setUp(
 }
 
 /** One at a time: two processes that make the same table at the same moment would both fail. */
-async function setUpPostgres(database: Kysely<unknown>, mapping: ResolvedMapping["postgres"]): Promise<void> {
+export async function setUpPostgres(database: Kysely<unknown>, mapping: ResolvedMapping["postgres"]): Promise<void> {
   await database.transaction().execute(async (db) => {
     await sql`select pg_advisory_xact_lock(hashtextextended('clara:uds3:setup', 0))`.execute(db);
     await makeTable(db, mapping);

@@ -79,6 +79,14 @@ describe("a search over PostgreSQL, Chroma and Neo4j", () => {
     expect(documents[1]!.content).not.toContain("Landesbauordnung");
   });
 
+  test.each<SearchType>(["keyword", "graph"])("gives of a long text that the %s leg found its first 8,192 characters", async (leg) => {
+    const content = `Kirchenregister. ${"Im Register steht jeder Taufname mit Tag und Ort. ".repeat(400)}`;
+    await uds3.addDocuments([{ id: "register", content, metadata: { entities: ["Kirchenregister"] } }]);
+    const [result] = await uds3.search({ queryText: "Kirchenregister", searchTypes: [leg] });
+    await uds3.removeDocuments(["register"]);
+    expect(result).toMatchObject({ id: "register", content: content.slice(0, 8192) });
+  });
+
   test("follows no more relations than the mapping allows", async () => {
     const near = databases.connect({ mapping: { ...databases.mapping, neo4j: { ...databases.mapping.neo4j, maxHops: 1 } } });
     await databases.cypher(

@@ -1,17 +1,16 @@
 import { type RawBuilder, sql } from "kysely";
+import {
+  absoluteScore,
+  hasOperators,
+  MATCHES_PER_WORD,
+  MORE_IN_TITLE,
+  RANKED_PER_CANDIDATE,
+  SAMPLED_FOR_LENGTH,
+  WORD_AS_QUERY,
+  wordScore,
+  wordWeight,
+} from "./bm25.js";
 import { insideLongerWords, wordPartsOf } from "./compound-words.js";
-
-/** Chunks that one word brings in at most; beyond, it tells nothing. */
-const MATCHES_PER_WORD = 20_000;
-/** How many times as many chunks are ranked as are handed on. */
-const RANKED_PER_CANDIDATE = 2;
-/** The usual constants of BM25: how soon another mention of a word counts less, and how much the length of a chunk counts. */
-const K1 = 1.2;
-const B = 0.75;
-/** How much more a word in a title counts. */
-const MORE_IN_TITLE = 1;
-/** Of so many chunks, those that have most of the query, the mean length is taken: the same whatever `topK` is. */
-const SAMPLED_FOR_LENGTH = 100;
 
 /** The query's words in each language that some chunk has: in another one they would only be looked up in vain. Without operators (quotes, OR, a leading minus) any of them may match: a question is no list of conditions. */
 export function queriesOf(queryText: string): RawBuilder<unknown> {
@@ -24,16 +23,10 @@ export function queriesOf(queryText: string): RawBuilder<unknown> {
     where (select language from clara.corpus_chunk where language >= config order by language limit 1) = config`;
 }
 
-function hasOperators(queryText: string): boolean {
-  return /"[^"]+"|(?:^|\s)-[\p{L}\p{N}"]|\sOR\s/u.test(queryText);
-}
-
 /**
- * BM25 (Robertson and Zaragoza 2009) over what a chunk of usual length would have that has each word of the query once, and its hyperbolic tangent, so that scores are absolute and
- * below 1: such a chunk has .76. A word counts by how rare it is, and by how often it stands in the chunk for its length: times · (k1 + 1) / (times + k1 · (1 − b + b · length / usual length)).
+ * BM25 (see `wordScore`) of the chunks in each language of the query.
  *
  * Which chunks have which words comes from the index alone; only for the best of them the words are counted, which is the expensive part.
- * The weight of a word is ln(1 + chunks / chunks that have it), that of a word that no chunk has is ln 2.
  */
 export function keywordLeg(
   { queryText, hasTrigrams }: { queryText: string; hasTrigrams: boolean },
@@ -42,14 +35,13 @@ export function keywordLeg(
 ): RawBuilder<unknown> {
   const parts = hasTrigrams && !hasOperators(queryText) ? wordPartsOf(queryText) : [];
   const satisfies = hasOperators(queryText) ? sql`chunk.search @@ queries.query` : sql`true`;
-  const lexeme = sql`('''' || replace(replace(word, '\\', '\\\\'), '''', '''''') || '''')::tsquery`;
   return sql`
     with found as materialized (
       select queries.config, word, 1::double precision as share, word as shown, found.id
       from queries cross join unnest(queries.words) as word
       cross join lateral (
         select chunk.id from clara.corpus_chunk chunk
-        where chunk.language = queries.config and chunk.search @@ ${lexeme} and ${satisfies} and ${condition}
+        where chunk.language = queries.config and chunk.search @@ ${WORD_AS_QUERY} and ${satisfies} and ${condition}
         limit ${MATCHES_PER_WORD}
       ) found
     ),
@@ -57,7 +49,7 @@ export function keywordLeg(
     frequencies as (select config, word, count(*)::double precision as chunks from matches group by config, word),
     total as (select greatest((select count(*) from clara.corpus_document), (select max(chunks) from frequencies)) as chunks),
     weights as (
-      select queries.config, word, ln(1 + coalesce(total.chunks / frequencies.chunks, 1)) as weight
+      select queries.config, word, ${wordWeight(sql`total.chunks`, sql`frequencies.chunks`)} as weight
       from queries cross join unnest(queries.words) as word cross join total
       left join frequencies using (config, word)
     ),
@@ -81,12 +73,11 @@ export function keywordLeg(
         from unnest(chunk.search)
       ) inside
     )
-    select counted.id, tanh(ranked.score) as score, counted.shown[1:5] as reasons
+    select counted.id, ${absoluteScore(sql`ranked.sum`, sql`counted.possible`)} as score, counted.shown[1:5] as reasons
     from counted
     cross join (select avg(length) as length from counted where place <= ${SAMPLED_FOR_LENGTH}) usual
     cross join lateral (
-      select sum(asked.weight * often * ${K1 + 1}::double precision / (often + ${K1}::double precision * (1 - ${B}::double precision + ${B}::double precision * counted.length / usual.length)))
-        / counted.possible as score
+      select sum(${wordScore({ weight: sql`asked.weight`, times: sql`often`, length: sql`counted.length`, usualLength: sql`usual.length` })}) as sum
       from unnest(counted.words, counted.weights) as asked (word, weight)
       left join unnest(counted.lexemes, counted.times) as found (word, times) using (word)
       cross join lateral (select coalesce(found.times, 1)::double precision as often) counts
