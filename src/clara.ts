@@ -212,7 +212,12 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
       serving,
       generations,
       embedder: options.embedder,
-      options: { logger, ...options.pipeline, firewall: { receiptSecret: options.receiptSecret, ...options.pipeline?.firewall } },
+      options: {
+        logger,
+        erasureLog: join(runtimeDir, "erasures.jsonl"),
+        ...options.pipeline,
+        firewall: { receiptSecret: options.receiptSecret, ...options.pipeline?.firewall },
+      },
     });
     closers.unshift(() => pipeline.close());
 

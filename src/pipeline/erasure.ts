@@ -5,6 +5,7 @@ import { notifyOthers } from "../store/notifications.js";
 import type { Executor, Store } from "../store/store.js";
 import type { CallOptions } from "../types/common.js";
 import { concernedCycles, descendantsOf } from "./erasure-adapters.js";
+import type { ErasureLog } from "./erasure-log.js";
 import { type ErasedSubject, eraseTexts, subjectHash } from "./erasure-rules.js";
 import type { PipelineEmitter } from "./events.js";
 import type { ErasureRecord } from "./feedback-recovery.js";
@@ -38,6 +39,7 @@ export interface ErasureParts {
   router: RouterPort;
   serving: ServingPort;
   events: PipelineEmitter;
+  log: ErasureLog | null;
   clock: () => number;
 }
 
@@ -117,6 +119,7 @@ async function erase({ subject, ...record }: Erasure, parts: ErasureParts, optio
   });
   store.notifications.announce("memory", null);
   await store.journal?.append({ kind: "erasure", id: record.id, payload: { ...record, pipeline } });
+  await parts.log?.append({ ...record, pipeline });
   const { subjectId, tenant } = subject;
   await parts.datasets.eraseSubject?.(subjectId, { ...options, ...(tenant === null ? {} : { feedbackIds: texts.feedbackIds }) });
   const generations = (await parts.generations?.eraseSubject?.(subjectId, { ...options, tenant: tenant ?? undefined })) ?? 0;

@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import type { Store } from "../store/store.js";
+import type { ErasureLog } from "./erasure-log.js";
 import { type ErasedSubject, eraseTexts, subjectHash } from "./erasure-rules.js";
 import { type IntakeRecord, insertRows, type SampleRow } from "./feedback-rows.js";
 import { type HoldRecord, holdFeedback } from "./held-feedback.js";
@@ -24,6 +25,17 @@ export interface ErasureRecord {
 }
 
 const GROUP = 200;
+
+/** Erases again what a restored backup of the database brought back; `resumeErasures` completes it. */
+export async function reapplyErasures(store: Store, pipeline: string, log: ErasureLog): Promise<void> {
+  const logged = await log.read(pipeline);
+  if (logged.length === 0) return;
+  const { rows } = await sql<{ id: string }>`select id from clara.erasures where id = any(${logged.map(({ id }) => id)}::text[])`.execute(
+    store.db,
+  );
+  const known = new Set(rows.map(({ id }) => id));
+  for (const erasure of logged) if (!known.has(erasure.id)) await restoreErasure(store, pipeline, erasure);
+}
 
 /**
  * Puts back what the journal holds and the database lost (an embedded database after a power loss): feedback, then what was held back of

@@ -99,6 +99,11 @@ export interface PipelineOptions {
   maxSampleAttempts?: number;
   /** First wait after a retryable failure, doubled up to 5 minutes. Default 2,000 ms. */
   retryDelayMs?: number;
+  /**
+   * File outside of the database and its backups that each erasure is added to, with the SHA-256 of the person's id: what a restored backup
+   * brings back is erased again at the next start. Default: none; `createClara` takes `erasures.jsonl` in its `runtimeDir`.
+   */
+  erasureLog?: string;
   /** How long a crashed process's cycle stays its own. Default 30,000 ms. */
   leaseMs?: number;
   logger?: Logger;
@@ -113,10 +118,20 @@ export type ResolvedPipelineOptions = Readonly<
   Required<
     Omit<
       PipelineOptions,
-      "triggers" | "gate" | "canary" | "firewall" | "overrides" | "preparation" | "holdout" | "general" | "logger" | "failpoint"
+      | "triggers"
+      | "gate"
+      | "canary"
+      | "firewall"
+      | "overrides"
+      | "preparation"
+      | "holdout"
+      | "general"
+      | "erasureLog"
+      | "logger"
+      | "failpoint"
     >
   > &
-    Pick<PipelineOptions, "overrides" | "preparation" | "holdout" | "logger" | "failpoint"> & {
+    Pick<PipelineOptions, "overrides" | "preparation" | "holdout" | "erasureLog" | "logger" | "failpoint"> & {
       triggers: TriggerOptions;
       gate: GateOptions;
       canary: CanaryOptions;
@@ -161,6 +176,7 @@ const KNOWN: Readonly<Record<keyof PipelineOptions, true>> = {
   evaluators: true,
   maxSampleAttempts: true,
   retryDelayMs: true,
+  erasureLog: true,
   leaseMs: true,
   logger: true,
   clock: true,

@@ -8,10 +8,11 @@ import { CanaryBoard } from "./canary/canary-board.js";
 import { CycleRunner } from "./cycle-runner.js";
 import { type CycleFilter, CycleStore } from "./cycle-store.js";
 import { type ErasureOptions, type ErasureParts, type ErasureReport, eraseSubject, resumeErasures } from "./erasure.js";
+import { ErasureLog } from "./erasure-log.js";
 import { PipelineEmitter, type PipelineEvents } from "./events.js";
 import { type ImportOptions, type ImportResult, importLines } from "./feedback-import.js";
 import { FeedbackIntake, type UnreadableFeedback } from "./feedback-intake.js";
-import { recoverFromJournal } from "./feedback-recovery.js";
+import { reapplyErasures, recoverFromJournal } from "./feedback-recovery.js";
 import { ClusterCap } from "./firewall/cluster-cap.js";
 import { Firewall } from "./firewall/firewall.js";
 import { heldOutQuestions } from "./general-set.js";
@@ -48,6 +49,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
   readonly #events: PipelineEmitter;
   readonly #cycles: CycleStore;
   readonly #writer: IntakeWriter;
+  readonly #erasureLog: ErasureLog | null;
   readonly #intake: FeedbackIntake;
   readonly #runner: CycleRunner;
   readonly #triggers: TriggerWatch;
@@ -99,6 +101,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
             capacity: bufferCapacity,
             events: this.#events,
           });
+    this.#erasureLog = this.#options.erasureLog === undefined ? null : new ErasureLog(this.#options.erasureLog);
     this.#runner = new CycleRunner({ ...parts, events: this.#events, options: this.#options }, this.#cycles, this.buffer, clusterCap);
     this.#triggers = new TriggerWatch({
       buffer: this.buffer,
@@ -372,7 +375,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
 
   #erasureParts(): ErasureParts {
     const { name, clock } = this.#options;
-    return { ...this.#parts, generations: this.#parts.generations, pipeline: name, events: this.#events, clock };
+    return { ...this.#parts, generations: this.#parts.generations, pipeline: name, events: this.#events, log: this.#erasureLog, clock };
   }
 
   /**
@@ -426,6 +429,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
   async #recover(): Promise<number> {
     const { store } = this.#parts;
     const entries = await recoverFromJournal(store, this.#options.name);
+    if (this.#erasureLog !== null) await reapplyErasures(store, this.#options.name, this.#erasureLog);
     if (store.kind === "embedded") await this.#cycles.dropForeignLeases();
     await this.buffer.refresh();
     return entries;
