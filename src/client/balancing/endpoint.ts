@@ -1,4 +1,3 @@
-import PQueue from "p-queue";
 import { ClaraError, ConfigurationError, OverloadedError, RuntimeUnavailableError } from "../../errors.js";
 import type { Endpoint as Address, EndpointProvider } from "../../types/common.js";
 import { AttemptError } from "../http/attempt-error.js";
@@ -7,13 +6,14 @@ import { Connection, type ConnectionSettings } from "../http/connection.js";
 import { AdapterShelf } from "./adapter-shelf.js";
 import { AdapterTurns } from "./adapter-turns.js";
 import { Circuit } from "./circuit.js";
+import { Slots } from "./slots.js";
 
 /** One place where the model is served: its address, its limits, its adapters, and how it has done lately. */
 export class Endpoint {
   readonly circuit = new Circuit();
   readonly turns = new AdapterTurns();
   readonly shelf = new AdapterShelf();
-  private readonly queue: PQueue;
+  private readonly slots: Slots;
   private meanMs = 1_000;
   private known: { address: Address; connection: Connection } | null = null;
 
@@ -25,7 +25,7 @@ export class Endpoint {
     this.provider = provider;
     this.settings = settings;
     this.limits = limits;
-    this.queue = new PQueue({ concurrency: limits.maxConcurrency });
+    this.slots = new Slots(limits.maxConcurrency);
   }
 
   /** Its URL once it is known, else its provider's name. */
@@ -40,7 +40,7 @@ export class Endpoint {
 
   /** Calls that run and wait. */
   get load(): number {
-    return this.queue.pending + this.queue.size + this.turns.waiting;
+    return this.slots.taken + this.slots.waiting + this.turns.waiting;
   }
 
   /** True where this provider is the one of the URL or of the object. */
@@ -69,11 +69,11 @@ export class Endpoint {
   /** Waits for the adapter's turn and for one of the endpoint's slots; call the function that it gives to free both. */
   async acquire(scope: CallScope, adapterId: string | null): Promise<() => void> {
     const { maxConcurrency, maxWaiting } = this.limits;
-    const waiting = this.queue.size + this.turns.waiting;
-    const isFull = this.queue.pending >= maxConcurrency || this.turns.waiting > 0;
+    const waiting = this.slots.waiting + this.turns.waiting;
+    const isFull = this.slots.taken >= maxConcurrency || this.turns.waiting > 0;
     if (isFull && waiting >= maxWaiting) {
       const retryAfterMs = Math.ceil((this.meanMs * (waiting + 1)) / maxConcurrency);
-      const message = `${this.queue.pending} requests run and ${waiting} wait at ${this.name} (maxConcurrency, maxWaiting).`;
+      const message = `${this.slots.taken} requests run and ${waiting} wait at ${this.name} (maxConcurrency, maxWaiting).`;
       throw new AttemptError(new OverloadedError("overloaded", message, retryAfterMs, { details: { endpoint: this.name } }), {
         failover: true,
         retry: false,
@@ -81,7 +81,7 @@ export class Endpoint {
     }
     const endTurn = adapterId === null ? () => undefined : await this.turns.enter(adapterId, scope);
     try {
-      const freeSlot = await this.slot(scope);
+      const freeSlot = await this.slots.take(scope);
       return () => {
         freeSlot();
         endTurn();
@@ -96,30 +96,6 @@ export class Endpoint {
   succeeded(latencyMs: number): void {
     this.circuit.succeeded();
     this.meanMs += (latencyMs - this.meanMs) / 8;
-  }
-
-  private async slot(scope: CallScope): Promise<() => void> {
-    const { promise: done, resolve } = Promise.withResolvers<void>();
-    const free = () => {
-      scope.signal.removeEventListener("abort", free);
-      resolve();
-    };
-    // an abort frees the slot at once, also where the call has not ended by it yet
-    scope.signal.addEventListener("abort", free);
-    if (this.queue.size === 0 && this.queue.pending < this.limits.maxConcurrency) {
-      // it starts at once; to watch a signal would cost p-queue as much as all the rest
-      void this.queue.add(() => done);
-      return free;
-    }
-    await new Promise<void>((start, reject) => {
-      const hold = () => {
-        start();
-        return done;
-      };
-      // an abort while it runs is a rejection too, and then nobody waits for it
-      this.queue.add(hold, { signal: scope.signal }).catch(() => reject(scope.reason));
-    });
-    return free;
   }
 
   private unresolved(error: unknown): ClaraError {
