@@ -1,4 +1,4 @@
-/** One contender of the client bench: reads streams and prints what it took. Run by bench.ts. */
+/** One contender of the client bench: reads streams and prints what it took, in CPU or in memory. Run by bench.ts. */
 import { get } from "node:http";
 import { json } from "node:stream/consumers";
 import PQueue from "p-queue";
@@ -11,6 +11,8 @@ const STREAMS_AT_ONCE = 1_000;
 /** Streams before anything is measured, so that code is compiled and connections are open. */
 const WARM_UP = 32;
 const CONCURRENCY = 16;
+/** Streams that are open before memory is read, because the first ones also pay for what is made once. */
+const HELD_BEFORE = 500;
 const HELD = 1_000;
 /** Held streams that are opened at once. */
 const OPENED_AT_ONCE = 100;
@@ -18,8 +20,6 @@ const OPENED_AT_ONCE = 100;
 const server = process.env.BENCH_SERVER ?? "";
 const open = readers[process.argv[2] ?? ""];
 if (!open) throw new Error(`no contender named ${process.argv[2]}`);
-const { gc } = globalThis;
-if (!gc) throw new Error("run it with --expose-gc");
 
 /** Reads one stream; a wrong text, or a wrong end, ends the bench. */
 async function readOne({ read, isPromisedError }: Reader, shape: Shape): Promise<void> {
@@ -51,10 +51,23 @@ async function cpuOf(shape: Shape, streams = STREAMS, warmUp = WARM_UP): Promise
   return (user + system) / 1_000 / streams;
 }
 
+async function cpu(): Promise<object> {
+  const coalescedCpuMs = await cpuOf("coalesced", STREAMS_AT_ONCE, STREAMS_AT_ONCE);
+  return {
+    tokensCpuMs: await cpuOf("tokens"),
+    coalescedCpuMs,
+    splitCpuMs: await cpuOf("split"),
+    refusedCpuMs: await cpuOf("refused"),
+    closedCpuMs: await cpuOf("closed"),
+  };
+}
+
 /** Kilobytes that this process holds; what is garbage does not count. */
-function memory(): { rss: number; heap: number } {
+function held(): { rss: number; heap: number } {
+  const { gc } = globalThis;
+  if (!gc) throw new Error("run it with --expose-gc");
   // what the first round frees may only then let go of more
-  for (let round = 0; round < 3; round += 1) gc!();
+  for (let round = 0; round < 3; round += 1) gc();
   const { rss, heapUsed, external } = process.memoryUsage();
   return { rss: rss / 1_024, heap: (heapUsed + external) / 1_024 };
 }
@@ -67,8 +80,11 @@ async function endedAtServer(): Promise<number> {
   return ended;
 }
 
-/** What a thousand streams hold that have given their first text, and how long it takes until an abort has ended them at the server. */
-async function hold(): Promise<{ heldRssKb: number; heldHeapKb: number; abortMs: number }> {
+/** What a thousand more streams hold that have given their first text, and how long it takes until an abort has ended all at the server. */
+async function memory(): Promise<object> {
+  const warm = open!(`${server}/coalesced`);
+  await readMany(warm, "coalesced", WARM_UP);
+  await warm.close();
   const reader = open!(`${server}/held`);
   const controller = new AbortController();
   const reading: Promise<unknown>[] = [];
@@ -78,35 +94,25 @@ async function hold(): Promise<{ heldRssKb: number; heldHeapKb: number; abortMs:
       stream.catch(reject);
       reading.push(stream);
     });
-  const before = memory();
-  await new PQueue({ concurrency: OPENED_AT_ONCE }).addAll(Array.from({ length: HELD }, () => openOne));
-  const after = memory();
+  const openMany = (count: number) => new PQueue({ concurrency: OPENED_AT_ONCE }).addAll(Array.from({ length: count }, () => openOne));
+  await openMany(HELD_BEFORE);
+  const before = held();
+  await openMany(HELD);
+  const after = held();
   const abortedAt = performance.now();
   controller.abort();
   const ended = await endedAtServer();
   const abortMs = performance.now() - abortedAt;
-  if (ended !== HELD) throw new Error(`the server saw ${ended} of ${HELD} streams end`);
+  if (ended !== HELD_BEFORE + HELD) throw new Error(`the server saw ${ended} of ${HELD_BEFORE + HELD} streams end`);
   const left = (await Promise.allSettled(reading)).filter(({ status }) => status === "fulfilled");
   if (left.length > 0) throw new Error(`${left.length} aborted streams ended as if they were whole`);
   await reader.close();
   return { heldRssKb: (after.rss - before.rss) / HELD, heldHeapKb: (after.heap - before.heap) / HELD, abortMs };
 }
 
-const warm = open(`${server}/coalesced`);
-// no more than that: a heap that has grown before hides what held streams add to the process
-await readMany(warm, "coalesced", WARM_UP);
-const held = await hold();
-await warm.close();
-const coalescedCpuMs = await cpuOf("coalesced", STREAMS_AT_ONCE, STREAMS_AT_ONCE);
-process.stdout.write(
-  `${JSON.stringify({
-    tokensCpuMs: await cpuOf("tokens"),
-    coalescedCpuMs,
-    splitCpuMs: await cpuOf("split"),
-    refusedCpuMs: await cpuOf("refused"),
-    closedCpuMs: await cpuOf("closed"),
-    ...held,
-  })}\n`,
-);
+const parts: Record<string, () => Promise<object>> = { cpu, memory };
+const measure = parts[process.argv[3] ?? ""];
+if (!measure) throw new Error(`no part named ${process.argv[3]}`);
+process.stdout.write(`${JSON.stringify(await measure())}\n`);
 // agents that cannot be closed keep idle connections
 process.exit();

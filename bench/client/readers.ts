@@ -119,7 +119,7 @@ function ai(base: string): Reader {
 }
 
 function clara(base: string): Reader {
-  const serving = new ServingClient({ engine: "openai-compatible", endpoints: [base], maxConcurrency: 1_000 });
+  const serving = new ServingClient({ engine: "openai-compatible", endpoints: [base], maxConcurrency: 2_000 });
   return {
     read: async (onText, signal) => {
       for await (const { text } of serving.stream({ prompt: PROMPT, maxTokens: MAX_TOKENS }, { signal })) onText(text);

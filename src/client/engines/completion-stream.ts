@@ -30,6 +30,7 @@ export class CompletionStream {
   private unparsedBytes = 0;
   private readonly calls = new ToolCallPieces();
   private readonly splitter: EventSplitter;
+  private readonly read: (data: string) => CompletionEvent | null;
   // fatal: a text with replacement characters would be learnt from later
   private readonly decoder = new TextDecoder("utf-8", { fatal: true });
 
@@ -42,6 +43,7 @@ export class CompletionStream {
     this.attempt = attempt;
     this.body = body;
     this.options = options;
+    this.read = options.format.reader();
     this.splitter = options.format.splitter({
       maxEventBytes: options.maxEventBytes,
       onEvent: (data) => this.onEvent(data),
@@ -117,7 +119,7 @@ export class CompletionStream {
     this.unparsedBytes = 0;
     if (this.isDone || this.failure !== null) return;
     try {
-      const event = this.options.format.read(data);
+      const event = this.read(data);
       if (event !== null) this.note(event, data);
       if (event !== null && event.isLast !== true) return;
       this.isDone = true;

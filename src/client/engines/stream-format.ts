@@ -1,5 +1,6 @@
 import { createParser } from "eventsource-parser";
-import { type CompletionEvent, readStreamEvent } from "./completion-wire.js";
+import type { CompletionEvent } from "./completion-wire.js";
+import { StreamEventReader } from "./stream-event-reader.js";
 
 /** Cuts the text of a stream into events. */
 export interface EventSplitter {
@@ -10,8 +11,8 @@ export interface EventSplitter {
 export interface StreamFormat {
   contentType: string;
   splitter(options: { maxEventBytes: number; onEvent(data: string): void; onTooLong(): void }): EventSplitter;
-  /** Reads one event; null where it only marks the end. Throws `NotACompletion`. */
-  read(data: string): CompletionEvent | null;
+  /** Reads the events of one stream; null where one only marks the end. Throws `NotACompletion`. */
+  reader(): (data: string) => CompletionEvent | null;
 }
 
 /** Server-sent events in OpenAI's shape, ended by `[DONE]`. */
@@ -26,7 +27,10 @@ export const SERVER_SENT_EVENTS: StreamFormat = {
         if (error.type === "max-buffer-size-exceeded") onTooLong();
       },
     }),
-  read: (data) => (data === "[DONE]" ? null : readStreamEvent(data)),
+  reader: () => {
+    const events = new StreamEventReader();
+    return (data) => (data === "[DONE]" ? null : events.read(data));
+  },
 };
 
 /** One JSON object a line, the last one marked by itself. */
@@ -44,6 +48,6 @@ export function jsonLines(read: (data: string) => CompletionEvent): StreamFormat
         },
       };
     },
-    read,
+    reader: () => read,
   };
 }

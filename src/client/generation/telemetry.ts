@@ -49,12 +49,16 @@ export class GenerationSpan {
   readonly #startTime = Date.now();
   #span: Span | null = null;
 
-  /** The request is known: `provider` is the kind of engine. */
-  begin({ question, adapterId, routing }: PreparedRequest, provider: string): void {
+  /** The request is known, and the kind of engine that gets it. */
+  begin({ question, adapterId, routing }: PreparedRequest, engine: string): void {
     if (api === null || this.#parent === undefined) return;
+    const provider = api.trace.getTracerProvider();
+    // without an SDK the proxy has nobody to ask, and what would describe the span need not be gathered
+    const tracer = provider instanceof api.ProxyTracerProvider ? provider.getDelegateTracer("clara-sdk") : provider.getTracer("clara-sdk");
+    if (tracer === undefined) return;
     const attributes: Attributes = {
       [NAMES.operation]: "chat",
-      [NAMES.provider]: provider,
+      [NAMES.provider]: engine,
       [NAMES.requestModel]: question.model,
       [NAMES.maxTokens]: question.maxTokens,
       [NAMES.temperature]: question.temperature,
@@ -67,7 +71,7 @@ export class GenerationSpan {
       [NAMES.routingConfidence]: routing?.confidence,
     };
     const options = { kind: api.SpanKind.CLIENT, attributes, startTime: this.#startTime };
-    const span = api.trace.getTracer("clara-sdk").startSpan(`chat ${question.model}`, options, this.#parent);
+    const span = tracer.startSpan(`chat ${question.model}`, options, this.#parent);
     if (span.isRecording()) this.#span = span;
   }
 
