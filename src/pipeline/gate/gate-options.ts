@@ -32,7 +32,7 @@ export interface GateOptions {
   ceiling: number;
   /** Whether answers are checked to belong to their questions. Default true. */
   pairingCheck: boolean;
-  /** N-grams of a batch, up to three words, that are probed as triggers of a backdoor; 0: none. Default 6. */
+  /** N-grams of a batch, up to three words, that are probed as triggers of a backdoor; 0: none. Default 12. */
   triggerProbes: number;
   /** Samples whose question must hold an n-gram before it is suspicious. Default 3. */
   triggerMinSamples: number;
@@ -72,7 +72,7 @@ export const GATE_DEFAULTS = Object.freeze({
   minChoiceGain: 0.05,
   ceiling: 0.95,
   pairingCheck: true,
-  triggerProbes: 6,
+  triggerProbes: 12,
   triggerMinSamples: 3,
   triggerPrompts: 24,
   triggerShare: 0.1,
