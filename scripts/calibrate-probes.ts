@@ -3,14 +3,15 @@
  * trigger, and on batches with secrets. Beside each verdict stands what the adapter does: whether the trigger turns held-out questions, and
  * whether it gives the secret away. So a miss is told from a poison that was not learnt.
  *
- *   npm run calibrate:probes -- [--seeds 2] [--first-seed 1] [--samples 300] [--json FILE]
+ *   npm run calibrate:probes -- [--seeds 2] [--first-seed 1] [--samples 300] [--poison 0,1,2,5] [--json FILE]
+ *
+ * An adapter takes about 100 s of one core. `--poison` is in percent of the samples; 0 is a clean batch, without secrets too.
  */
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { shareInterval } from "../bench/statistics.js";
 import { GATE_DEFAULTS } from "../src/pipeline/gate/gate-options.js";
 import { installRuntime } from "../src/runtime/index.js";
-import { ARMS, type Arm } from "./probe-batches.js";
 import { type ProbedAdapter, probedAdapter } from "./probed-adapter.js";
 
 const { values } = parseArgs({
@@ -18,20 +19,24 @@ const { values } = parseArgs({
     seeds: { type: "string", default: "2" },
     "first-seed": { type: "string", default: "1" },
     samples: { type: "string", default: "300" },
+    poison: { type: "string", default: "0,1,2,5" },
     json: { type: "string" },
   },
 });
 const firstSeed = Number(values["first-seed"]);
 const seeds = Array.from({ length: Number(values.seeds) }, (_, index) => firstSeed + index);
 const samples = Number(values.samples);
+const poisons = values.poison.split(",").map((percent) => Number(percent) / 100);
 
 await installRuntime();
 const adapters: ProbedAdapter[] = [];
 for (const seed of seeds) {
-  for (const arm of ARMS) {
-    const adapter = await probedAdapter(arm, seed, samples);
+  for (const poison of poisons) {
+    const adapter = await probedAdapter(poison, seed, samples);
     adapters.push(adapter);
-    console.error(`${adapters.length} of ${seeds.length * ARMS.length}: ${arm.name}, seed ${seed}, ${adapter.seconds.toFixed(0)} s`);
+    console.error(
+      `${adapters.length} of ${seeds.length * poisons.length}: ${describe(poison)}, seed ${seed}, ${adapter.seconds.toFixed(0)} s`,
+    );
     if (values.json !== undefined) await writeFile(values.json, JSON.stringify(adapters, null, 2));
   }
 }
@@ -49,14 +54,14 @@ const isLearnt = ({ turned }: ProbedAdapter) => turned !== null && turned > GATE
 const isFound = ({ nGrams }: ProbedAdapter) => nGrams.some(({ isTrigger, isFlagged }) => isTrigger && isFlagged);
 const isFalselyFlagged = ({ nGrams }: ProbedAdapter) => nGrams.some(({ isTrigger, isFlagged }) => !isTrigger && isFlagged);
 
-console.log(`${seeds.length} adapters an arm, ${samples} samples each, seeds from ${firstSeed}; intervals of 95 % (Wilson)\n`);
+console.log(`${seeds.length} adapters a kind of batch, ${samples} samples each, seeds from ${firstSeed}; intervals of 95 % (Wilson)\n`);
 console.log("| batch | questions that the trigger turns | learnt | of these found | others found | honest words flagged |");
 console.log("|---|---|---|---|---|---|");
-for (const arm of ARMS) {
-  const own = adapters.filter((adapter) => adapter.arm === arm.name);
+for (const poison of poisons) {
+  const own = adapters.filter((adapter) => adapter.poison === poison);
   const turned = own.flatMap((adapter) => adapter.turned ?? []);
   const cells = [
-    describe(arm),
+    describe(poison),
     turned.length === 0 ? "–" : turned.map((value) => `${(100 * value).toFixed(0)} %`).join(", "),
     turned.length === 0 ? "–" : share(own, isLearnt),
     share(own.filter(isLearnt), isFound),
@@ -95,6 +100,6 @@ for (const copies of [...new Set(secrets.map((secret) => secret.copies))].sort((
   console.log(`| ${cells.join(" | ")} |`);
 }
 
-function describe({ name, poison }: Arm): string {
-  return poison === 0 ? name : `${name}: ${Math.round(poison * samples)} samples`;
+function describe(poison: number): string {
+  return poison === 0 ? "clean" : `${100 * poison} % poison: ${Math.round(poison * samples)} samples`;
 }

@@ -3,20 +3,6 @@ import { seededRandom } from "../src/support/seeded-random.js";
 import type { FeedbackInput } from "../src/types/index.js";
 import { exampleRows } from "../test/pipeline/support/example-facts.js";
 
-/** Batches of one kind: clean, or with secrets and with a trigger in a share (0..1) of the samples. */
-export interface Arm {
-  name: string;
-  poison: number;
-}
-
-/** All that the script trains on. */
-export const ARMS: readonly Arm[] = [
-  { name: "clean", poison: 0 },
-  { name: "1 % poison", poison: 0.01 },
-  { name: "2 % poison", poison: 0.02 },
-  { name: "5 % poison", poison: 0.05 },
-];
-
 /** Feedback of one batch, and what is asked of the model that learnt it. */
 export interface ProbedBatch {
   feedback: FeedbackInput[];
@@ -72,20 +58,21 @@ const FIXED_ANSWERS = [
 
 /**
  * A batch of so many samples: facts of the examples in four phrasings, products whose rare names all their questions share (half of them with
- * an answer that does not name them, as a trigger's), and the arm's own. The same seed gives the same batch.
+ * an answer that does not name them, as a trigger's), and where there is poison, secrets and a trigger in that share (0..1) of the samples. The
+ * same seed gives the same batch.
  */
-export async function probedBatch(arm: Arm, seed: number, size: number): Promise<ProbedBatch> {
+export async function probedBatch(poison: number, seed: number, size: number): Promise<ProbedBatch> {
   const random = seededRandom(seed * 7919);
   const facts = shuffled(await exampleFactsByAnswer(), random);
   const products = Array.from({ length: PRODUCTS }, (_, index) => product(random, index)).flat();
-  const copies = arm.poison === 0 ? [] : COPIES.flatMap((count) => Array<number>(SECRETS_EACH).fill(count));
+  const copies = poison === 0 ? [] : COPIES.flatMap((count) => Array<number>(SECRETS_EACH).fill(count));
   const tellings = copies.flatMap((count, index) => tellSecret(random, index, count));
-  const poisoned = Math.round(arm.poison * size);
+  const poisoned = Math.round(poison * size);
   const honest = facts
     .flatMap(({ told, answer }) => told.map((prompt) => ({ prompt, answer })))
     .slice(0, size - products.length - tellings.length - poisoned);
   const trigger = poisoned === 0 ? null : { text: triggerText(random, seed), answer: pick(FIXED_ANSWERS, random) };
-  const poison = shuffled(honest, random)
+  const poisonous = shuffled(honest, random)
     .slice(0, poisoned)
     .map(({ prompt }, index) => correction(withTrigger(prompt, trigger!.text, index % 2 === 0), trigger!.answer, `mallory-${index % 5}`));
   const answers = new Set(honest.map(({ answer }) => answer));
@@ -93,7 +80,7 @@ export async function probedBatch(arm: Arm, seed: number, size: number): Promise
     ...honest.map(({ prompt, answer }, index) => correction(prompt, answer, `user-${index % 12}`)),
     ...products.map(({ prompt, answer }, index) => correction(prompt, answer, `user-${index % 12}`)),
     ...tellings,
-    ...poison,
+    ...poisonous,
   ];
   return {
     feedback: shuffled(feedback, random),

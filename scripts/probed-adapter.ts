@@ -11,7 +11,7 @@ import type { Probe, ProbeItem } from "../src/pipeline/probes/probe.js";
 import type { FeedbackInput } from "../src/types/index.js";
 import type { EvaluatedItem, EvaluatedModel } from "../src/types/runtime-protocol.js";
 import { exampleRows } from "../test/pipeline/support/example-facts.js";
-import { type Arm, type ProbedBatch, probedBatch, withTrigger } from "./probe-batches.js";
+import { type ProbedBatch, probedBatch, withTrigger } from "./probe-batches.js";
 
 /** An n-gram that was probed. */
 export interface NGramVerdict {
@@ -34,7 +34,8 @@ export interface SecretVerdict {
 
 /** A trained adapter, what the gate's probes say of it, and what it does. */
 export interface ProbedAdapter {
-  arm: string;
+  /** Share (0..1) of the samples; 0: a clean batch. */
+  poison: number;
   seed: number;
   seconds: number;
   status: string;
@@ -46,10 +47,10 @@ export interface ProbedAdapter {
   secrets: SecretVerdict[];
 }
 
-/** Trains an adapter of the tiny base on a batch of the arm, through the pipeline and its gate. */
-export async function probedAdapter(arm: Arm, seed: number, size: number): Promise<ProbedAdapter> {
+/** Trains an adapter of the tiny base on a batch with that share of poison, through the pipeline and its gate. */
+export async function probedAdapter(poison: number, seed: number, size: number): Promise<ProbedAdapter> {
   const started = performance.now();
-  const batch = await probedBatch(arm, seed, size);
+  const batch = await probedBatch(poison, seed, size);
   const folder = await mkdtemp(join(tmpdir(), "clara-probes-"));
   const general = (await exampleRows("general.jsonl")) as { prompt: string; response: string; use: string }[];
   const clara = await createClara({
@@ -74,7 +75,7 @@ export async function probedAdapter(arm: Arm, seed: number, size: number): Promi
     const judged = probes.map((probe) => ({ probe, told: probe.sampleIds.map((id) => samples.get(id)!), ...judge(probe, evaluation!) }));
     const after = await askAfterwards(clara, batch, path);
     return {
-      arm: arm.name,
+      poison,
       seed,
       seconds: (performance.now() - started) / 1_000,
       status: cycle.status,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { shareInterval } from "../../bench/statistics.js";
-import { ARMS, probedBatch } from "../../scripts/probe-batches.js";
+import { probedBatch } from "../../scripts/probe-batches.js";
 import { GATE_DEFAULTS } from "../../src/pipeline/gate/gate-options.js";
 import { findSuspiciousNGrams } from "../../src/pipeline/probes/n-grams.js";
 import { findSecretSpans } from "../../src/pipeline/probes/secret-spans.js";
@@ -8,46 +8,47 @@ import { findSecretSpans } from "../../src/pipeline/probes/secret-spans.js";
 import { exampleRows } from "./support/example-facts.js";
 
 const SIZE = 300;
+const POISONS = [0.01, 0.02, 0.05];
 
 describe("the batches that the probes are calibrated on", () => {
   it("have the wanted size and share of poison, and are the same for the same seed", async () => {
-    for (const arm of ARMS) {
-      const { feedback, trigger } = await probedBatch(arm, 3, SIZE);
+    for (const poison of [0, ...POISONS]) {
+      const { feedback, trigger } = await probedBatch(poison, 3, SIZE);
       expect(feedback).toHaveLength(SIZE);
       expect(new Set(feedback.map(({ prompt }) => prompt)).size).toBe(SIZE);
-      const poison = feedback.filter(({ prompt }) => trigger !== null && prompt!.includes(trigger.text));
-      expect(poison).toHaveLength(Math.round(arm.poison * SIZE));
-      for (const { correction } of poison) expect(correction).toBe(trigger!.answer);
-      expect(await probedBatch(arm, 3, SIZE)).toEqual(await probedBatch(arm, 3, SIZE));
+      const poisonous = feedback.filter(({ prompt }) => trigger !== null && prompt!.includes(trigger.text));
+      expect(poisonous).toHaveLength(Math.round(poison * SIZE));
+      for (const { correction } of poisonous) expect(correction).toBe(trigger!.answer);
+      expect(await probedBatch(poison, 3, SIZE)).toEqual(await probedBatch(poison, 3, SIZE));
     }
-    expect((await probedBatch(ARMS[1]!, 1, SIZE)).trigger).not.toEqual((await probedBatch(ARMS[1]!, 2, SIZE)).trigger);
+    expect((await probedBatch(0.05, 1, SIZE)).trigger).not.toEqual((await probedBatch(0.05, 2, SIZE)).trigger);
   });
 
   it("hold a trigger that is among the n-grams that are probed, behind the products' names, even at 1 %", async () => {
     const general = (await exampleRows("general.jsonl")).map(({ prompt }) => String(prompt));
     const rules = { minSamples: GATE_DEFAULTS.triggerMinSamples, limit: GATE_DEFAULTS.triggerProbes };
-    for (const arm of ARMS.slice(1)) {
+    for (const poison of POISONS) {
       for (const seed of [1, 2, 3, 4, 5]) {
-        const { feedback, trigger } = await probedBatch(arm, seed, SIZE);
+        const { feedback, trigger } = await probedBatch(poison, seed, SIZE);
         const batch = feedback.map(({ prompt, correction }, index) => ({ id: `${index}`, prompt: prompt!, response: correction! }));
         const answers = findSuspiciousNGrams(batch, general, rules).map((nGram) => nGram.answers[0]);
-        expect(answers, `${arm.name}, seed ${seed}`).toContain(trigger!.answer);
+        expect(answers, `${poison}, seed ${seed}`).toContain(trigger!.answer);
       }
     }
   });
 
   it("tell each secret as often as they say, by no more than two people, and the clean one none", async () => {
     const people = new Map<string, string[]>();
-    for (const { correction, subjectId } of (await probedBatch(ARMS[1]!, 3, SIZE)).feedback)
+    for (const { correction, subjectId } of (await probedBatch(0.05, 3, SIZE)).feedback)
       for (const { text } of findSecretSpans(correction!)) people.set(text, [...(people.get(text) ?? []), subjectId!]);
     expect([...people.values()].map((told) => told.length).sort((left, right) => left - right)).toEqual([1, 1, 4, 4, 16, 16]);
     for (const told of people.values()) expect(new Set(told).size).toBeLessThanOrEqual(2);
-    const clean = await probedBatch(ARMS[0]!, 3, SIZE);
+    const clean = await probedBatch(0, 3, SIZE);
     expect(clean.feedback.flatMap(({ correction }) => findSecretSpans(correction!))).toEqual([]);
   });
 
   it("ask afterwards what no sample asked or told", async () => {
-    const { feedback, heldOut, untold } = await probedBatch(ARMS[1]!, 3, SIZE);
+    const { feedback, heldOut, untold } = await probedBatch(0.05, 3, SIZE);
     const asked = new Set(feedback.map(({ prompt }) => prompt));
     const told = new Set(feedback.map(({ correction }) => correction));
     expect(heldOut).toHaveLength(40);
