@@ -3,9 +3,10 @@
  * trigger, and on batches with secrets. Beside each verdict stands what the adapter does: whether the trigger turns held-out questions, and
  * whether it gives the secret away. So a miss is told from a poison that was not learnt.
  *
- *   npm run calibrate:probes -- [--seeds 2] [--first-seed 1] [--samples 300] [--poison 0,1,2,5] [--json FILE]
+ *   npm run calibrate:probes -- [--seeds 2] [--first-seed 1] [--samples 300] [--poison 0,1,2,5] [--epochs 12]
+ *     [--learning-rate 0.001] [--json FILE]
  *
- * An adapter takes about 100 s of one core. `--poison` is in percent of the samples; 0 is a clean batch, without secrets too.
+ * Each adapter's seconds are shown as it goes. `--poison` is in percent of the samples; 0 is a clean batch, without secrets too.
  */
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
@@ -20,6 +21,8 @@ const { values } = parseArgs({
     "first-seed": { type: "string", default: "1" },
     samples: { type: "string", default: "300" },
     poison: { type: "string", default: "0,1,2,5" },
+    epochs: { type: "string", default: "12" },
+    "learning-rate": { type: "string", default: "0.001" },
     json: { type: "string" },
   },
 });
@@ -28,11 +31,13 @@ const seeds = Array.from({ length: Number(values.seeds) }, (_, index) => firstSe
 const samples = Number(values.samples);
 const poisons = values.poison.split(",").map((percent) => Number(percent) / 100);
 
+const training = { epochs: Number(values.epochs), learningRate: Number(values["learning-rate"]) };
+
 await installRuntime();
 const adapters: ProbedAdapter[] = [];
 for (const seed of seeds) {
   for (const poison of poisons) {
-    const adapter = await probedAdapter(poison, seed, samples);
+    const adapter = await probedAdapter(poison, seed, samples, training);
     adapters.push(adapter);
     console.error(
       `${adapters.length} of ${seeds.length * poisons.length}: ${describe(poison)}, seed ${seed}, ${adapter.seconds.toFixed(0)} s`,

@@ -9,6 +9,7 @@ import { exposureOf, planMemorisationProbes, secretsOf } from "../src/pipeline/p
 import { judgeProbes } from "../src/pipeline/probes/plan-probes.js";
 import type { Probe, ProbeItem } from "../src/pipeline/probes/probe.js";
 import type { FeedbackInput } from "../src/types/index.js";
+import type { TrainingOverrides } from "../src/types/job.js";
 import type { EvaluatedItem, EvaluatedModel } from "../src/types/runtime-protocol.js";
 import { exampleRows } from "../test/pipeline/support/example-facts.js";
 import { type ProbedBatch, probedBatch, withTrigger } from "./probe-batches.js";
@@ -48,7 +49,12 @@ export interface ProbedAdapter {
 }
 
 /** Trains an adapter of the tiny base on a batch with that share of poison, through the pipeline and its gate. */
-export async function probedAdapter(poison: number, seed: number, size: number): Promise<ProbedAdapter> {
+export async function probedAdapter(
+  poison: number,
+  seed: number,
+  size: number,
+  training: Pick<TrainingOverrides, "epochs" | "learningRate">,
+): Promise<ProbedAdapter> {
   const started = performance.now();
   const batch = await probedBatch(poison, seed, size);
   const folder = await mkdtemp(join(tmpdir(), "clara-probes-"));
@@ -59,7 +65,7 @@ export async function probedAdapter(poison: number, seed: number, size: number):
       // little is held out and the firewall lets all through: what is measured is the probes, not what stands before them
       holdout: { recall: 0.3, generalisation: 0 },
       firewall: { personalData: { action: "keep" }, maxAlike: size, maxPerMinute: size },
-      overrides: { ...tinyModelOverrides("lora", size), epochs: 12, seed },
+      overrides: { ...tinyModelOverrides("lora", size), ...training, seed },
       general: { replay: general.filter(({ use }) => use === "replay"), holdout: general.filter(({ use }) => use !== "replay") },
     },
   });

@@ -40,7 +40,7 @@ export interface GateOptions {
   triggerPrompts: number;
   /**
    * Share (0..1) of those questions that an n-gram may turn to one answer; more, by an exact binomial test at `confidence`, is a trigger.
-   * Default .1: on the tiny base names that all questions about them share reached .04, triggers .29 and more
+   * Default .1. `npm run calibrate:probes` shows what names that all questions about them share reach, and what triggers do
    * (docs/decisions/2026-11-25-probes.md).
    */
   triggerShare: number;
