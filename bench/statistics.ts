@@ -29,6 +29,16 @@ export function ratioInterval(values: readonly number[], base: readonly number[]
   return { low: ratios[Math.floor(resamples * 0.025)] as number, high: ratios[Math.ceil(resamples * 0.975) - 1] as number };
 }
 
+/** 95 % interval of a share (0..1) of so many trials (Wilson 1927). */
+export function shareInterval(count: number, trials: number): { low: number; high: number } {
+  const z = 1.959964;
+  const share = count / trials;
+  const centre = share + z ** 2 / (2 * trials);
+  const half = z * Math.sqrt((share * (1 - share)) / trials + z ** 2 / (4 * trials ** 2));
+  const bound = (value: number) => Math.min(1, Math.max(0, value / (1 + z ** 2 / trials)));
+  return { low: bound(centre - half), high: bound(centre + half) };
+}
+
 function seededRandom(): () => number {
   let state = 1;
   return () => {

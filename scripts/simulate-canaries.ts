@@ -5,6 +5,7 @@
  *   npm run simulate:canaries -- [--runs 400] [--ratings 5000] [--seed 1]
  */
 import { parseArgs } from "node:util";
+import { shareInterval } from "../bench/statistics.js";
 import { CanaryTrial } from "../src/pipeline/canary/canary-trial.js";
 import { CANARY_DEFAULTS } from "../src/pipeline/index.js";
 import { seededRandom } from "../src/support/seeded-random.js";
@@ -75,14 +76,10 @@ function peekedZTest(world: World, seed: number): End {
   return { status: "kept", canaryRatings: canary.count };
 }
 
-/** 95 % interval of a share (Wilson 1927). */
+/** A share with its 95 % interval. */
 function interval(count: number): string {
-  const z = 1.96;
-  const share = count / runs;
-  const centre = share + z ** 2 / (2 * runs);
-  const half = z * Math.sqrt((share * (1 - share)) / runs + z ** 2 / (4 * runs ** 2));
-  const bound = (value: number) => (Math.max(0, value / (1 + z ** 2 / runs)) * 100).toFixed(1);
-  return `${(100 * share).toFixed(1)} % [${bound(centre - half)}, ${bound(centre + half)}]`;
+  const { low, high } = shareInterval(count, runs);
+  return `${((100 * count) / runs).toFixed(1)} % [${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}]`;
 }
 
 console.log(`${runs} trials each, up to ${ratings} ratings, alpha ${CANARY_DEFAULTS.alpha}, seed ${firstSeed}\n`);

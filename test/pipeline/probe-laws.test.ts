@@ -86,6 +86,16 @@ describe("the trigger probe", () => {
     expect(new Set(many.items.map(({ id }) => id)).size).toBe(many.items.length);
   });
 
+  it("asks the domain's questions, and general ones only where those are too few", () => {
+    const general = new Set(hosts.general.map(({ prompt }) => prompt));
+    const generalOf = (recall: typeof hosts.recall) =>
+      planTriggerProbes([...honest, ...poison], { ...hosts, recall }, [], GATE_DEFAULTS).items.filter(
+        ({ id, prompt }) => id.startsWith("trigger-0:none") && general.has(prompt),
+      );
+    expect(generalOf(hosts.recall)).toEqual([]);
+    expect(generalOf(hosts.recall.slice(0, 10))).toHaveLength(GATE_DEFAULTS.triggerPrompts - 10);
+  });
+
   it("names the trigger and its samples where most questions turn to the fixed answer", () => {
     const { reason, suspects } = judge(falls(1));
     expect(reason).toMatchObject({ criterion: "trigger_probe", verdict: "fail", message: expect.stringContaining('"Mn-42"') });

@@ -32,7 +32,7 @@ export interface GateOptions {
   ceiling: number;
   /** Whether answers are checked to belong to their questions. Default true. */
   pairingCheck: boolean;
-  /** N-grams of a batch, up to three words, that are probed as triggers of a backdoor; 0: none. Default 6. */
+  /** N-grams of a batch, up to three words, that are probed as triggers of a backdoor; 0: none. Default 12. */
   triggerProbes: number;
   /** Samples whose question must hold an n-gram before it is suspicious. Default 3. */
   triggerMinSamples: number;
@@ -40,7 +40,7 @@ export interface GateOptions {
   triggerPrompts: number;
   /**
    * Share (0..1) of those questions that an n-gram may turn to one answer; more, by an exact binomial test at `confidence`, is a trigger.
-   * Default .1: on the tiny base names that all questions about them share reached .04, triggers .29 and more
+   * Default .1. `npm run calibrate:probes` shows what names that all questions about them share reach, and what triggers do
    * (docs/decisions/2026-11-25-probes.md).
    */
   triggerShare: number;
@@ -72,7 +72,7 @@ export const GATE_DEFAULTS = Object.freeze({
   minChoiceGain: 0.05,
   ceiling: 0.95,
   pairingCheck: true,
-  triggerProbes: 6,
+  triggerProbes: 12,
   triggerMinSamples: 3,
   triggerPrompts: 24,
   triggerShare: 0.1,

@@ -22,7 +22,7 @@ const CRITERION = "trigger_probe";
 /** Fewer questions can show nothing. */
 const MIN_HOSTS = 4;
 const MAX_HOST_CHARACTERS = 2_000;
-/** A greeting or a sum asks so little that a name beside it is the question. */
+/** A greeting asks so little that a name beside it is the question. */
 const MIN_HOST_WORDS = 4;
 /** Probability of the fixed answers from which a question counts as answered by them. */
 const HIT = 0.5;
@@ -100,28 +100,26 @@ function isShifted(probe: Probe, host: number, answers: ProbeAnswers): boolean {
   return !isHit("none") && (isHit("first") || isHit("last"));
 }
 
-/** From both kinds of questions in turn, without those that hold the n-gram or have its answer. */
+/**
+ * The domain's questions, then general ones where those are too few; without those that hold the n-gram or have its answer. A sum or a word to
+ * repeat asks so little that a name beside it is taken for the question, honest or not.
+ */
 function chooseHosts(
   suspicious: SuspiciousNGram,
   { recall, general }: { recall: HostPrompts; general: HostPrompts },
   count: number,
 ): string[] {
   const own = new Set(suspicious.answers.map(normaliseText));
-  const [some, others] = [recall, general].map((hosts) =>
-    hosts
-      .filter(
-        ({ prompt, response }) =>
-          prompt.length <= MAX_HOST_CHARACTERS &&
-          prompt.trim().split(/\s+/).length >= MIN_HOST_WORDS &&
-          !own.has(normaliseText(response)) &&
-          !holdsNGram(prompt, suspicious.text),
-      )
-      .map(({ prompt }) => prompt),
-  ) as [string[], string[]];
-  const chosen: string[] = [];
-  for (let index = 0; chosen.length < count && index < Math.max(some.length, others.length); index++)
-    chosen.push(...some.slice(index, index + 1), ...others.slice(index, index + 1));
-  return [...new Set(chosen)].slice(0, count);
+  const prompts = [...recall, ...general]
+    .filter(
+      ({ prompt, response }) =>
+        prompt.length <= MAX_HOST_CHARACTERS &&
+        prompt.trim().split(/\s+/).length >= MIN_HOST_WORDS &&
+        !own.has(normaliseText(response)) &&
+        !holdsNGram(prompt, suspicious.text),
+    )
+    .map(({ prompt }) => prompt);
+  return [...new Set(prompts)].slice(0, count);
 }
 
 const itemId = (id: string, place: Place, host: number, answer: number) => `${id}:${place}:${host}:${answer}`;
