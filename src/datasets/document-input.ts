@@ -48,7 +48,8 @@ export async function readDocument(
   const parsed = DocumentInput.safeParse(input);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
-    return { reason: `invalid: ${issue?.path.join(".") || "document"}: ${issue?.message ?? "wrong shape"}` };
+    const hint = issue?.code === "unrecognized_keys" ? ". Correct a misspelt one; what else you know of a document goes into metadata" : "";
+    return { reason: `invalid: ${issue?.path.join(".") || "document"}: ${issue?.message ?? "wrong shape"}${hint}` };
   }
   const document = parsed.data;
   const metadata = document.metadata ?? {};
