@@ -24,8 +24,8 @@ export interface AdapterProfile {
 const MAX_EMBEDDED = 256;
 /** Examples whose words are indexed. */
 const MAX_INDEXED = 2_000;
-/** Examples kept as exemplars. */
-export const MAX_EXEMPLARS = 48;
+/** Examples kept as exemplars: enough for the probes to see what an adapter's questions share. */
+const MAX_EXEMPLARS = 96;
 const MAX_CLUSTERS = 8;
 const MAX_EXAMPLE_CHARACTERS = 2_000;
 

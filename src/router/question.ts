@@ -30,18 +30,24 @@ export function readQuestion(text: string): Question {
   return { words, terms: [...stems, ...pairs] };
 }
 
-/** The question with one content word exchanged for one that nobody knows, and that word's share of the content; null below two words. */
-export function exchangeOneWord(question: Question, seed: number): { question: Question; share: number } | null {
+/**
+ * The question with this share of its content words, but at least one, exchanged for words that nobody knows, and those words' share of
+ * the content; null below two words.
+ */
+export function exchangeWords(question: Question, share: number, seed: number): { question: Question; exchanged: number } | null {
   const { words, terms } = question;
   if (words.length < 2) return null;
-  const { stem, weight } = words[(seed * 7919) % words.length]!;
-  const total = words.reduce((sum, word) => sum + word.weight, 0);
-  const exchange = (part: string): string => (part === stem ? UNKNOWN_STEM : part);
+  const first = (seed * 7919) % words.length;
+  const count = Math.max(1, Math.floor(share * words.length));
+  const gone = new Set(Array.from({ length: count }, (_, index) => words[(first + index) % words.length]!));
+  const stems = new Set([...gone].map(({ stem }) => stem));
+  const weightOf = (some: Iterable<ContentWord>): number => [...some].reduce((sum, { weight }) => sum + weight, 0);
+  const exchange = (part: string): string => (stems.has(part) ? UNKNOWN_STEM : part);
   return {
     question: {
-      words: words.map((word) => (word.stem === stem ? { stem: UNKNOWN_STEM, weight } : word)),
+      words: words.map((word) => ({ stem: exchange(word.stem), weight: word.weight })),
       terms: terms.map((term) => term.split(" ").map(exchange).join(" ")),
     },
-    share: weight / total,
+    exchanged: weightOf(gone) / weightOf(words),
   };
 }

@@ -1,4 +1,4 @@
-import { type AdapterProfile, MAX_EXEMPLARS } from "./adapter-profile.js";
+import type { AdapterProfile } from "./adapter-profile.js";
 import type { Background } from "./background.js";
 import { choiceProbabilities, type WeightPrior } from "./calibrated-choice.js";
 import { type HeldOutExample, Lexicon } from "./lexicon.js";
@@ -8,13 +8,16 @@ import { VectorBlock } from "./vector-block.js";
 
 /**
  * What the head weighs, in order: 1; likeness to the nearest sub-centroid and to the nearest exemplar (0 = like a general question,
- * 1 = the same text); coverage and specificity of the content words; amount of covered content (0..1); log odds of the words and
- * word pairs.
+ * 1 = the same text); answer of the linear probe (about 0 = another adapter's question, 1 = its own); specificity of the content words;
+ * amount of covered content (0..1); log odds of the words and word pairs.
  */
-export const FEATURE_NAMES = ["bias", "centroid", "exemplar", "coverage", "specificity", "evidence", "odds"] as const;
+export const FEATURE_NAMES = ["bias", "centroid", "exemplar", "probe", "specificity", "evidence", "odds"] as const;
 
-/** Weights before any data, the rounded middle of fits on domains of several kinds; each fit starts from them. */
-export const WEIGHT_PRIOR: WeightPrior = { mean: [-5.3, 3.6, 3.1, 3, 4, 4.6, 0.4], precision: [1, 1, 1, 1, 1, 1, 1] };
+/**
+ * Weights before any data, about the middle of fits on domains of several kinds; each fit starts from them. The probe's is the least
+ * certain, since how large its answers are depends on the embedder and on the number of examples.
+ */
+export const WEIGHT_PRIOR: WeightPrior = { mean: [-5.3, 3.6, 3.1, 4, 4, 4.6, 0.4], precision: [1, 1, 1, 0.1, 1, 1, 1] };
 
 /** An adapter that may answer a query, and why. */
 export interface ScoredAdapter {
@@ -28,6 +31,8 @@ export interface ScoreOptions {
   /** Centres the query first; without it the query is centred already. */
   mean?: Float32Array;
   heldOut?: HeldOutExample;
+  /** The query's share in the probes' answer to it, which is taken out. */
+  leverage?: number;
   /** An adapter that is taken as absent. */
   without?: number;
   /** Share of the query's content that was exchanged for words nobody knows. */
@@ -44,18 +49,19 @@ export interface RankedAdapter {
   probability: number;
 }
 
+/** An adapter's rows in the block: the probe, the sub-centroids, the exemplars. */
 interface AdapterRows {
   from: number;
   clusters: number;
   to: number;
 }
 
-/** Adapters up to which every exemplar is compared. */
+/** Adapters up to which all are compared, and in more detail. */
 const FEW_ADAPTERS = 16;
+const EXEMPLARS_OF_FEW = 48;
 const EXEMPLARS_OF_MANY = 24;
-/** Rows compared in the second stage. */
-const ROW_BUDGET_FEW = 384;
-const ROW_BUDGET_MANY = 96;
+/** Rows of the adapters that are compared where there are many. */
+const ROW_BUDGET = 104;
 
 /** All that one embedding decision needs, in memory and immutable; a change of adapters makes a new table. */
 export class RoutingTable {
@@ -77,21 +83,22 @@ export class RoutingTable {
   #centroidZero = 0;
   #exemplarZero = 0;
 
-  constructor(profiles: readonly AdapterProfile[], background: Background) {
-    this.profiles = [...profiles].sort((left, right) => (left.id < right.id ? -1 : 1));
+  /** `probes`: a row for each profile, in their order. */
+  constructor(profiles: readonly AdapterProfile[], probes: readonly Float32Array[], background: Background) {
+    this.profiles = profiles;
     this.adapterIds = this.profiles.map(({ id }) => id);
     this.background = background;
     const isFew = this.profiles.length <= FEW_ADAPTERS;
-    this.#rowBudget = isFew ? ROW_BUDGET_FEW : ROW_BUDGET_MANY;
+    this.#rowBudget = isFew ? Number.POSITIVE_INFINITY : ROW_BUDGET;
     this.#lexicon = new Lexicon(this.profiles.map(({ questions }) => questions.map(({ words }) => words)));
     this.#odds = new TermOdds(
       this.profiles.map(({ questions }) => questions),
       background.questions,
     );
     const rows: Float32Array[] = this.profiles.map(({ mean }) => mean);
-    for (const { clusters, exemplars } of this.profiles) {
+    for (const [index, { clusters, exemplars }] of this.profiles.entries()) {
       const from = rows.length;
-      rows.push(...clusters.centroids, ...exemplars.slice(0, isFew ? MAX_EXEMPLARS : EXEMPLARS_OF_MANY));
+      rows.push(probes[index]!, ...clusters.centroids, ...exemplars.slice(0, isFew ? EXEMPLARS_OF_FEW : EXEMPLARS_OF_MANY));
       this.#rows.push({ from, clusters: clusters.centroids.length, to: rows.length });
     }
     this.#scores = new Float32Array(this.profiles.length);
@@ -102,7 +109,7 @@ export class RoutingTable {
   /** Exemplars of an adapter that are compared. */
   exemplarCount(adapter: number): number {
     const { from, clusters, to } = this.#rows[adapter]!;
-    return to - from - clusters;
+    return to - from - 1 - clusters;
   }
 
   /** Ranks the adapters for a query by the probability that they are right; those without a chance are left out. */
@@ -130,7 +137,7 @@ export class RoutingTable {
     const chosen = this.#preselect(specificity, scale, options);
     const odds = this.#odds.of(chosen, question, options.heldOut);
     return chosen.map((adapter, position) => {
-      const [centroid, exemplar] = this.#similarities(adapter, scale, options.heldOut);
+      const [centroid, exemplar, probe] = this.#similarities(adapter, scale, options);
       const matched = coverage[adapter]! * total;
       return {
         adapter,
@@ -138,7 +145,7 @@ export class RoutingTable {
           1,
           (kept * centroid - this.#centroidZero) / (1 - this.#centroidZero),
           (kept * exemplar - this.#exemplarZero) / (1 - this.#exemplarZero),
-          coverage[adapter]!,
+          kept * probe,
           specificity[adapter]!,
           matched / (matched + 1),
           odds[position]!,
@@ -167,22 +174,25 @@ export class RoutingTable {
     }
   }
 
-  /** Cosine to the nearest sub-centroid and to the nearest exemplar. */
-  #similarities(adapter: number, scale: number, heldOut?: HeldOutExample): [number, number] {
+  /** Cosine to the nearest sub-centroid and to the nearest exemplar, and the probe's answer. */
+  #similarities(adapter: number, scale: number, { heldOut, leverage = 0 }: ScoreOptions): [number, number, number] {
     const { from, clusters, to } = this.#rows[adapter]!;
     const products = this.#block.multiply(from, to);
     const held = heldOut?.adapter === adapter ? heldOut.example : -1;
+    const firstCluster = from + 1;
+    const firstExemplar = firstCluster + clusters;
     let centroid = -1;
     let exemplar = -1;
-    for (let row = from; row < from + clusters; row++) {
+    for (let row = firstCluster; row < firstExemplar; row++) {
       let similarity = products[row]! * scale;
-      if (held >= 0) similarity = this.#withoutHeld(adapter, row - from, held, similarity);
+      if (held >= 0) similarity = this.#withoutHeld(adapter, row - firstCluster, held, similarity);
       if (similarity > centroid) centroid = similarity;
     }
-    for (let row = from + clusters; row < to; row++) {
-      if (row - from - clusters !== held && products[row]! * scale > exemplar) exemplar = products[row]! * scale;
+    for (let row = firstExemplar; row < to; row++) {
+      if (row - firstExemplar !== held && products[row]! * scale > exemplar) exemplar = products[row]! * scale;
     }
-    return [centroid, exemplar];
+    const probe = products[from]! * scale - (held >= 0 ? leverage : 0);
+    return [centroid, exemplar, probe / (1 - leverage)];
   }
 
   #withoutHeld(adapter: number, cluster: number, held: number, similarity: number): number {

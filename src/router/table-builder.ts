@@ -3,6 +3,7 @@ import type { Adapter } from "../types/adapter.js";
 import type { Embedder } from "../types/common.js";
 import { type AdapterProfile, profileAdapter } from "./adapter-profile.js";
 import { type Background, prepareBackground } from "./background.js";
+import { fitProbes } from "./linear-probes.js";
 import { RoutingTable } from "./routing-table.js";
 import { calibrateTable } from "./table-calibration.js";
 
@@ -33,8 +34,10 @@ export class TableBuilder {
     }
     this.#forgetIdle(new Set(live.map(({ id }) => id)));
     const profiles = adapters.map(({ id }) => this.#profiles.get(id)!).filter((profile) => profile !== null);
-    const table = new RoutingTable(profiles, this.#background);
-    await calibrateTable(table);
+    profiles.sort((left, right) => (left.id < right.id ? -1 : 1));
+    const probes = await fitProbes(profiles, this.#background.mean.length);
+    const table = new RoutingTable(profiles, probes.rows, this.#background);
+    await calibrateTable(table, probes);
     if (signal?.aborted) throw new AbortedError("Building the routing table was aborted.", { cause: signal.reason });
     return table;
   }

@@ -1,3 +1,4 @@
+import { timeSlices } from "../support/time-slices.js";
 import {
   choiceProbabilities,
   expectedCalibrationError,
@@ -7,7 +8,8 @@ import {
   utilityOf,
   type WeightPrior,
 } from "./calibrated-choice.js";
-import { exchangeOneWord } from "./question.js";
+import type { LinearProbes } from "./linear-probes.js";
+import { exchangeWords } from "./question.js";
 import { FEATURE_NAMES, type RoutingTable, type ScoredAdapter, WEIGHT_PRIOR } from "./routing-table.js";
 
 /** Examples over all adapters that the head learns from. */
@@ -20,49 +22,84 @@ const MIN_EXAMPLES = 4;
 /** Weight of all queries that no adapter should answer, against those that one should: one request in three. */
 const NEGATIVE_SHARE = 0.5;
 /** Part of those that are other adapters' questions; the rest are general ones. */
-const FOREIGN_SHARE = 0.25;
+const FOREIGN_SHARE = 0.5;
+/** Share of the content words that a free paraphrase exchanges; the careful one exchanges one. */
+const FREE_PARAPHRASE = 0.5;
 const FOLDS = 5;
 /** One free number over hundreds of choices needs little prior. */
 const SCALE_PRIOR: WeightPrior = { mean: [1], precision: [1] };
-const SLICE_MS = 8;
 
 /**
  * Fits the head of a table on what the table itself holds, leave-one-out: each example must find its adapter without itself, also
  * with one of its words exchanged for an unknown one (a paraphrase); the general questions, and each example with its own
- * adapter absent, must find none. A temperature fitted on held-out folds then scales the head. Yields to the event loop every few milliseconds.
+ * adapter absent, must find none. A temperature then scales the head: it is fitted on held-out folds, and on paraphrases only, half of
+ * which keep but half of the words, since users ask more freely than examples are put. Yields to the event loop every few milliseconds.
  */
-export async function calibrateTable(table: RoutingTable): Promise<void> {
-  const choices = await collectChoices(table);
-  if (choices.every(({ label }) => label < 0)) return;
+export async function calibrateTable(table: RoutingTable, probes: LinearProbes): Promise<void> {
+  const { examples, careful, free, foreign, general } = await collectChoices(table, probes);
+  if (examples.length === 0) return;
+  const choices = withNegatives([...examples, ...careful], foreign, general);
   const weights = await fitChoice(choices, WEIGHT_PRIOR);
-  const { scale, calibrationError } = await heldOutScale(choices);
+  const { scale, calibrationError } = await heldOutScale(choices, withNegatives([...careful, ...free], foreign, general));
   table.weights = weights.map((weight) => weight * scale);
   table.calibrationError = calibrationError;
 }
 
-async function collectChoices(table: RoutingTable): Promise<LabelledChoice[]> {
-  const own: LabelledChoice[] = [];
-  const foreign: LabelledChoice[] = [];
+/** A choice and the example that it is about: what is about one example shares a fold. */
+type AboutExample = LabelledChoice & { about: number };
+
+interface Choices {
+  examples: AboutExample[];
+  /** The examples with one word exchanged. */
+  careful: AboutExample[];
+  /** The examples with half of their words exchanged. */
+  free: AboutExample[];
+  /** The examples without their adapter. */
+  foreign: AboutExample[];
+  general: AboutExample[];
+}
+
+async function collectChoices(table: RoutingTable, probes: LinearProbes): Promise<Choices> {
+  const choices: Choices = { examples: [], careful: [], free: [], foreign: [], general: [] };
   const perAdapter = Math.max(MIN_SAMPLE_OF_ADAPTER, Math.ceil(SAMPLE / table.profiles.length));
   const stride = Math.ceil((table.profiles.length * MIN_SAMPLE_OF_ADAPTER) / MAX_SAMPLE);
   const pause = timeSlices();
+  let about = 0;
+  /** An example whose adapter was not even preselected teaches the head nothing. */
+  const addIfFound = (to: AboutExample[], scored: readonly ScoredAdapter[], adapter: number): void => {
+    if (scored.some((one) => one.adapter === adapter)) to.push({ ...choiceOf(scored, adapter), about });
+  };
   for (const [adapter, profile] of table.profiles.entries()) {
     const count = Math.min(perAdapter, table.exemplarCount(adapter));
     if (profile.exemplars.length < MIN_EXAMPLES || adapter % stride !== 0) continue;
     for (let example = 0; example < count; example++) {
       await pause();
+      about++;
       const vector = profile.exemplars[example]!;
       const question = profile.questions[example]!;
-      const heldOut = { adapter, example };
-      own.push(choiceOf(table.score(vector, question, { heldOut }), adapter));
-      const paraphrase = exchangeOneWord(question, example);
-      if (paraphrase) own.push(choiceOf(table.score(vector, paraphrase.question, { heldOut, exchanged: paraphrase.share }), adapter));
-      if (table.profiles.length > 1) foreign.push(choiceOf(table.score(vector, question, { without: adapter }), -1));
+      const own = { heldOut: { adapter, example }, leverage: probes.leverage(vector) };
+      addIfFound(choices.examples, table.score(vector, question, own), adapter);
+      const careful = exchangeWords(question, 0, example);
+      if (careful) addIfFound(choices.careful, table.score(vector, careful.question, { ...own, exchanged: careful.exchanged }), adapter);
+      const free = exchangeWords(question, FREE_PARAPHRASE, example);
+      if (free) addIfFound(choices.free, table.score(vector, free.question, { ...own, exchanged: free.exchanged }), adapter);
+      if (table.profiles.length === 1) continue;
+      const foreign = table.score(vector, question, { without: adapter, leverage: own.leverage });
+      choices.foreign.push({ ...choiceOf(foreign, -1), about });
     }
   }
-  const general = table.background.vectors.map((vector, index) => choiceOf(table.score(vector, table.background.questions[index]!), -1));
-  // An example whose adapter was not even preselected teaches the head nothing.
-  const positives = own.filter(({ label }) => label >= 0);
+  for (const [index, vector] of table.background.vectors.entries()) {
+    choices.general.push({ ...choiceOf(table.score(vector, table.background.questions[index]!), -1), about: ++about });
+  }
+  return choices;
+}
+
+/** These choices and those that no adapter should get, in the presumed mix. */
+function withNegatives(
+  positives: readonly AboutExample[],
+  foreign: readonly AboutExample[],
+  general: readonly AboutExample[],
+): AboutExample[] {
   const negatives = positives.length * NEGATIVE_SHARE;
   const foreignWeight = foreign.length > 0 ? negatives * FOREIGN_SHARE : 0;
   return [...positives, ...weighted(foreign, foreignWeight), ...weighted(general, negatives - foreignWeight)];
@@ -76,44 +113,37 @@ function choiceOf(scored: readonly ScoredAdapter[], right: number): LabelledChoi
   };
 }
 
-function weighted(choices: readonly LabelledChoice[], total: number): LabelledChoice[] {
+function weighted(choices: readonly AboutExample[], total: number): AboutExample[] {
   return choices.map((choice) => ({ ...choice, weight: total / choices.length }));
 }
 
 /**
- * The scale of the utilities that makes held-out choices most likely (a temperature, Guo et al. 2017), fitted on folds that the
- * weights were not; and the calibration error that is left there. It only softens: users phrase questions more freely than
- * examples are phrased, so examples that find each other with ease are no reason to be surer of questions.
+ * The scale of the utilities that makes the judged choices most likely (a temperature, Guo et al. 2017) by weights that were fitted
+ * without their examples; and the calibration error that this leaves on those that were fitted. It only softens: examples that find each other with ease are
+ * no reason to be surer of users' questions.
  */
-async function heldOutScale(choices: readonly LabelledChoice[]): Promise<{ scale: number; calibrationError: number }> {
-  const heldOut: LabelledChoice[] = [];
+async function heldOutScale(
+  fitted: readonly AboutExample[],
+  judged: readonly AboutExample[],
+): Promise<{ scale: number; calibrationError: number }> {
+  const heldOut = { fitted: [] as LabelledChoice[], judged: [] as LabelledChoice[] };
   for (let fold = 0; fold < FOLDS; fold++) {
-    // An example and its paraphrase lie side by side and share a fold.
-    const isJudged = (index: number): boolean => (index >> 1) % FOLDS === fold;
+    const isHeldOut = ({ about }: AboutExample): boolean => about % FOLDS === fold;
     const weights = await fitChoice(
-      choices.filter((_, index) => !isJudged(index)),
+      fitted.filter((choice) => !isHeldOut(choice)),
       WEIGHT_PRIOR,
     );
-    for (const choice of choices.filter((_, index) => isJudged(index))) {
-      heldOut.push({ ...choice, features: choice.features.map((values) => [utilityOf(values, weights)]) });
-    }
+    const utilities = (choice: AboutExample) => ({ ...choice, features: choice.features.map((values) => [utilityOf(values, weights)]) });
+    heldOut.fitted.push(...fitted.filter(isHeldOut).map(utilities));
+    heldOut.judged.push(...judged.filter(isHeldOut).map(utilities));
   }
-  const scale = Math.min(1, (await fitChoice(heldOut, SCALE_PRIOR))[0]!);
-  const predictions = heldOut.map(({ features, label, weight }): ScoredPrediction => {
+  const scale = Math.min(1, (await fitChoice(heldOut.judged, SCALE_PRIOR))[0]!);
+  const predictions = heldOut.fitted.map(({ features, label, weight }): ScoredPrediction => {
     const probabilities = choiceProbabilities(features, [scale]);
     const confidence = Math.max(0, ...probabilities);
     return { confidence, isRight: label >= 0 && probabilities[label] === confidence, weight };
   });
   return { scale, calibrationError: expectedCalibrationError(predictions) };
-}
-
-function timeSlices(): () => Promise<void> {
-  let since = performance.now();
-  return async () => {
-    if (performance.now() - since < SLICE_MS) return;
-    await new Promise((resolve) => setImmediate(resolve));
-    since = performance.now();
-  };
 }
 
 /** The fitted weights by name, for people. */

@@ -55,7 +55,7 @@ describe("an explanation", () => {
     expect(explained.candidates.map(({ adapterId, probability }) => ({ adapterId, score: probability }))).toEqual(candidates);
     const [museum, harbour] = explained.candidates;
     expect(Object.keys(museum!.features)).toEqual(Object.keys(router.status().embeddings.weights));
-    expect(museum!.features.coverage).toBeGreaterThan(harbour!.features.coverage!);
+    expect(museum!.features.probe).toBeGreaterThan(harbour!.features.probe!);
     expect(explained.reasons[2]).toMatch(/museum@v1 is right with a probability of .* at least 85.0 %/);
   });
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { choiceProbabilities, expectedCalibrationError, fitChoice, type LabelledChoice } from "../../src/router/calibrated-choice.js";
-import { readQuestion } from "../../src/router/question.js";
+import { exchangeWords, readQuestion } from "../../src/router/question.js";
 import { sphericalKMeans } from "../../src/router/spherical-k-means.js";
 import { TermOdds } from "../../src/router/term-odds.js";
 import { dot, normalised } from "../../src/router/unit-vectors.js";
@@ -97,6 +97,30 @@ describe("the calibrated choice", () => {
     const always = (confidence: number, isRight: boolean) => Array.from({ length: 10 }, () => ({ confidence, isRight, weight: 1 }));
     expect(expectedCalibrationError([...always(0.75, true), ...always(0.75, false)])).toBeCloseTo(0.25);
     expect(expectedCalibrationError(always(1, true))).toBe(0);
+  });
+});
+
+describe("a paraphrase", () => {
+  const question = readQuestion("Which key opens the chapel near the harbour gate?");
+  const kept = (share: number, seed: number): number => {
+    const known = new Set(question.words.map(({ stem }) => stem));
+    return exchangeWords(question, share, seed)!.question.words.filter(({ stem }) => known.has(stem)).length;
+  };
+
+  it("keeps all words but one, or but a share, whichever is exchanged", () => {
+    expect(question.words.length).toBeGreaterThanOrEqual(5);
+    for (const seed of [0, 1, 2, 3]) {
+      expect(kept(0, seed)).toBe(question.words.length - 1);
+      expect(kept(0.5, seed)).toBe(Math.ceil(question.words.length / 2));
+    }
+  });
+
+  it("says how much of the content it exchanged, also in the pairs", () => {
+    const { question: paraphrase, exchanged } = exchangeWords(question, 0, 0)!;
+    const total = question.words.reduce((sum, { weight }) => sum + weight, 0);
+    expect(exchanged).toBeCloseTo(question.words[0]!.weight / total);
+    expect(paraphrase.terms.some((term) => term.split(" ").includes(question.words[0]!.stem))).toBe(false);
+    expect(exchangeWords(readQuestion("the chapel"), 0.5, 0)).toBeNull();
   });
 });
 
