@@ -6,10 +6,10 @@ import { answers, type Shape } from "./answers.ts";
 import { type Reader, readers } from "./readers.ts";
 
 /** Streams of each shape; those that come at once take so little that more are needed. */
-const STREAMS = 100;
+const STREAMS = 300;
 const STREAMS_AT_ONCE = 1_000;
-/** Streams before anything is measured, so that code is compiled and connections are open. */
-const WARM_UP = 32;
+/** Streams before anything is measured, so that code is compiled and connections are open: after a hundred every contender still gets faster. */
+const WARM_UP = 300;
 const CONCURRENCY = 16;
 /** Streams that are open before memory is read, because the first ones also pay for what is made once. */
 const HELD_BEFORE = 500;
