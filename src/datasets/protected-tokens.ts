@@ -1,14 +1,5 @@
+import { DECISIVE_WORDS } from "../support/decisive-words.js";
 import { tokensOf } from "./text-normalisation.js";
-
-/** Small words that turn a fact into another fact. */
-const DECISIVE_WORDS = new Set(
-  (
-    "no not none never without nor cannot cant dont wont isnt arent doesnt nicht kein keine keinen keinem keiner keines nie niemals ohne weder " +
-    "zero one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million first second third last " +
-    "null ein eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig hundert tausend million erste zweite dritte letzte " +
-    "before after above below more less all only always vor nach über unter mehr weniger alle nur immer"
-  ).split(" "),
-);
 
 /** What two texts must have in common to state the same: numbers and signs, decisive words, and names. */
 export interface ProtectedTokens {

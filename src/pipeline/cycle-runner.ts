@@ -5,7 +5,7 @@ import type { FeedbackBuffer } from "./buffer.js";
 import { type CycleRow, stateOf } from "./cycle-record.js";
 import { collect } from "./cycle-start.js";
 import { CycleCancelled, type CycleStore, LeaseLost } from "./cycle-store.js";
-import type { ClusterCap } from "./firewall/cluster-cap.js";
+import type { BatchScreen } from "./held-feedback.js";
 import { settleSamples } from "./sample-ledger.js";
 import { activate } from "./stages/activate.js";
 import { augment } from "./stages/augment.js";
@@ -28,13 +28,13 @@ export class CycleRunner {
   readonly #parts: StageParts;
   readonly #cycles: CycleStore;
   readonly #buffer: FeedbackBuffer;
-  readonly #clusterCap: ClusterCap | null;
+  readonly #screens: readonly BatchScreen[];
   readonly #driving = new Map<string, Promise<void>>();
   #stopping = new AbortController();
 
-  constructor(parts: StageParts, cycles: CycleStore, buffer: FeedbackBuffer, clusterCap: ClusterCap | null) {
+  constructor(parts: StageParts, cycles: CycleStore, buffer: FeedbackBuffer, screens: readonly BatchScreen[]) {
     this.#parts = parts;
-    this.#clusterCap = clusterCap;
+    this.#screens = screens;
     this.#cycles = cycles;
     this.#buffer = buffer;
   }
@@ -48,7 +48,7 @@ export class CycleRunner {
   async start(domain: string, trigger: LearningCycle["trigger"]): Promise<string> {
     if (this.#stopping.signal.aborted) this.#stopping = new AbortController();
     // before the transaction that claims: an embedder may be slow
-    await this.#clusterCap?.apply(domain, { signal: this.#stopping.signal });
+    for (const screen of this.#screens) await screen.apply(domain, { signal: this.#stopping.signal });
     await this.#parts.options.failpoint?.("collect.started");
     const id = await this.#parts.store.db
       .transaction()

@@ -10,7 +10,10 @@ export interface PipelineEvents {
   "feedback.accepted": (event: { receipt: FeedbackReceipt; domain: string }) => void;
   /** A feedback was stored but will not be learnt from: rejected, a duplicate, or waiting for review (`receipt.status`). */
   "feedback.rejected": (event: { receipt: FeedbackReceipt; domain: string }) => void;
-  /** Accepted feedback went to review before it was learnt, because too much of what waits says nearly the same (`firewall.maxClusterShare`). */
+  /**
+   * Accepted feedback went to review before it was learnt: too much of what waits says nearly the same (code `cluster`,
+   * `firewall.maxClusterShare`), or other people contradict it (`disputed`, `firewall.disputes`).
+   */
   "feedback.held": (event: { domain: string; ids: string[]; finding: FirewallFinding }) => void;
   /**
    * Enough samples of a domain wait, but no cycle may start: `reason` says what is missing and which option decides it. Told once, and again

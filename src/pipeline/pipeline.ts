@@ -13,7 +13,7 @@ import { PipelineEmitter, type PipelineEvents } from "./events.js";
 import { type ImportOptions, type ImportResult, importLines } from "./feedback-import.js";
 import { FeedbackIntake, type UnreadableFeedback } from "./feedback-intake.js";
 import { reapplyErasures, recoverFromJournal } from "./feedback-recovery.js";
-import { ClusterCap } from "./firewall/cluster-cap.js";
+import { batchScreens } from "./firewall/batch-screens.js";
 import { Firewall } from "./firewall/firewall.js";
 import { heldOutQuestions } from "./general-set.js";
 import { type IntakeMetrics, readIntakeMetrics } from "./intake-metrics.js";
@@ -89,20 +89,9 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
       clock,
       logger,
     });
-    const clusterCap =
-      parts.embedder === undefined || firewall.maxClusterShare === 1
-        ? null
-        : new ClusterCap({
-            store,
-            pipeline: name,
-            embedder: parts.embedder,
-            options: firewall,
-            rules: this.#options.triggers,
-            capacity: bufferCapacity,
-            events: this.#events,
-          });
     this.#erasureLog = this.#options.erasureLog === undefined ? null : new ErasureLog(this.#options.erasureLog);
-    this.#runner = new CycleRunner({ ...parts, events: this.#events, options: this.#options }, this.#cycles, this.buffer, clusterCap);
+    const screens = batchScreens({ store, embedder: parts.embedder, firewall: screen, options: this.#options, events: this.#events });
+    this.#runner = new CycleRunner({ ...parts, events: this.#events, options: this.#options }, this.#cycles, this.buffer, screens);
     this.#triggers = new TriggerWatch({
       buffer: this.buffer,
       runner: this.#runner,

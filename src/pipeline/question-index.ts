@@ -8,6 +8,8 @@ interface Entry<Item> {
 
 /** Below it two questions are about different things. */
 const MIN_SIMILARITY = 0.75;
+/** What sums of weights may be off by. */
+const ROUNDING = 1e-9;
 
 /**
  * Finds questions that ask the same: what they are about (content words of both, rare ones count more) must be nearly the same, and their
@@ -15,12 +17,17 @@ const MIN_SIMILARITY = 0.75;
  */
 export class QuestionIndex<Item extends { prompt: string }> {
   readonly #entries: Entry<Item>[] = [];
-  readonly #frequencies = new Map<string, number>();
+  /** Entries by stem, in their order. */
+  readonly #byStem = new Map<string, number[]>();
 
   constructor(items: Iterable<Item>) {
     for (const item of items) {
       const words = contentWordsOf(item.prompt);
-      for (const { stem } of words) this.#frequencies.set(stem, (this.#frequencies.get(stem) ?? 0) + 1);
+      for (const { stem } of words) {
+        const holders = this.#byStem.get(stem) ?? [];
+        holders.push(this.#entries.length);
+        this.#byStem.set(stem, holders);
+      }
       this.#entries.push({ item, weights: weightsOf(words), numbers: numbersOf(words) });
     }
   }
@@ -37,12 +44,30 @@ export class QuestionIndex<Item extends { prompt: string }> {
     const numbers = numbersOf(words);
     const total = this.#total(weights);
     const found: { item: Item; similarity: number }[] = [];
-    for (const entry of this.#entries) {
+    for (const index of this.#candidates(weights, total)) {
+      const entry = this.#entries[index]!;
       if (entry.numbers !== numbers || !accepts(entry.item)) continue;
       const similarity = this.#common(weights, entry.weights) / (Math.max(total, this.#total(entry.weights)) || 1);
       if (similarity >= MIN_SIMILARITY) found.push({ item: entry.item, similarity });
     }
     return found.sort((left, right) => right.similarity - left.similarity);
+  }
+
+  /**
+   * Entries that may reach the threshold: they hold one of the heaviest words, without which too little weight is left (prefix filter:
+   * Bayardo, Ma and Srikant, "Scaling up all pairs similarity search", 2007).
+   */
+  #candidates(weights: ReadonlyMap<string, number>, total: number): number[] {
+    const heaviest = [...weights].map(([stem, weight]) => ({ stem, weight: weight * this.#rarity(stem) }));
+    heaviest.sort((left, right) => right.weight - left.weight);
+    const found = new Set<number>();
+    let left = total;
+    for (const { stem, weight } of heaviest) {
+      if (left < MIN_SIMILARITY * total - ROUNDING) break;
+      for (const index of this.#byStem.get(stem) ?? []) found.add(index);
+      left -= weight;
+    }
+    return [...found].sort((left, right) => left - right);
   }
 
   #common(left: ReadonlyMap<string, number>, right: ReadonlyMap<string, number>): number {
@@ -59,7 +84,7 @@ export class QuestionIndex<Item extends { prompt: string }> {
 
   /** Inverse document frequency (Spärck Jones 1972) over the questions. */
   #rarity(stem: string): number {
-    return Math.log(1 + (this.#entries.length + 1) / ((this.#frequencies.get(stem) ?? 0) + 1));
+    return Math.log(1 + (this.#entries.length + 1) / ((this.#byStem.get(stem)?.length ?? 0) + 1));
   }
 }
 

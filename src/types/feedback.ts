@@ -74,8 +74,17 @@ export type FeedbackStatus = z.infer<typeof FeedbackStatus>;
 
 /** What the firewall found; never the text itself. */
 export const FirewallFinding = z.object({
-  /** Stable. `personal_data` and `prompt_injection` are told by their form, `cluster` by what others gave. */
-  code: z.enum(["personal_data", "prompt_injection", "contradicts_gold", "held_out", "not_own_generation", "receipt_invalid", "cluster"]),
+  /** Stable. `personal_data` and `prompt_injection` are told by their form, `cluster` and `disputed` by what others gave. */
+  code: z.enum([
+    "personal_data",
+    "prompt_injection",
+    "contradicts_gold",
+    "held_out",
+    "not_own_generation",
+    "receipt_invalid",
+    "cluster",
+    "disputed",
+  ]),
   /** `redact`: the text was changed and goes on. */
   action: z.enum(["redact", "review", "reject"]),
   reason: z.string(),

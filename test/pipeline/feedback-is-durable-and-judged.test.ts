@@ -44,7 +44,8 @@ describeEachStore("feedback", (harness) => {
 
   it("that is changed gives way to its new version while it waits, and stays in the books once it was used (A37)", async () => {
     const domain = `amended-${harness.kind}`;
-    const { pipeline } = buildRooms(store);
+    // others name another caretaker, which is a dispute
+    const { pipeline } = buildRooms(store, { firewall: { disputes: "accept" } });
     const stateOf = async (id: string) => (await store.db.selectFrom("samples").selectAll().where("id", "=", id).executeTakeFirst())?.state;
     const first = await pipeline.addFeedback({
       ...good,

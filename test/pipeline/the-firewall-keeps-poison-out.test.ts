@@ -280,7 +280,13 @@ describeEachStore("the firewall", (harness) => {
 });
 
 it("refuses firewall options that cannot work", () => {
-  for (const firewall of [{ maxAlike: 0 }, { maxPerMinute: 0 }, { receiptSecret: "short" }]) {
+  for (const firewall of [
+    { maxAlike: 0 },
+    { maxPerMinute: 0 },
+    { disputeMajority: 0.5 },
+    { disputeWindowMs: 0 },
+    { receiptSecret: "short" },
+  ]) {
     expect(() => buildRooms({} as Store, { firewall })).toThrow(expect.objectContaining({ code: "config_invalid" }));
   }
 });

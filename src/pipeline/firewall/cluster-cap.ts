@@ -1,17 +1,12 @@
-import { randomUUID } from "node:crypto";
-import { notifyOthers } from "../../store/notifications.js";
 import type { Store } from "../../store/store.js";
 import type { CallOptions, Embedder } from "../../types/common.js";
 import type { FirewallFinding } from "../../types/feedback.js";
 import { allowBatch } from "../batch-rules.js";
 import type { PipelineEmitter } from "../events.js";
-import { type HoldRecord, holdFeedback } from "../held-feedback.js";
+import { type BatchScreen, holdBack } from "../held-feedback.js";
 import type { TriggerOptions } from "../pipeline-options.js";
 import type { FirewallOptions } from "./firewall-options.js";
-import { clusterByMeaning } from "./meaning-clusters.js";
-
-/** Texts of one call of the embedder. */
-const EMBEDDED_AT_ONCE = 128;
+import { clusterByMeaning, embedPairs } from "./meaning-clusters.js";
 
 /** What the cap works with. */
 export interface ClusterCapParts {
@@ -41,7 +36,7 @@ interface WaitingSample {
  * same are counted together, and what is over the cap goes to review. Numbers and negations must be the same: "room 1 is cold" and "room 2
  * is cold" are two facts, however near their vectors are.
  */
-export class ClusterCap {
+export class ClusterCap implements BatchScreen {
   readonly #parts: ClusterCapParts;
 
   constructor(parts: ClusterCapParts) {
@@ -50,11 +45,11 @@ export class ClusterCap {
 
   /** Looks at what waits in a domain. */
   async apply(domain: string, { signal }: CallOptions = {}): Promise<void> {
-    const { options, pipeline } = this.#parts;
+    const { options, pipeline, embedder } = this.#parts;
     const waiting = await this.#read(domain);
     if (waiting.length <= options.maxAlike) return;
     const clusterOf = await clusterByMeaning(
-      await this.#embed(waiting, signal),
+      await embedPairs(embedder, waiting, { signal }),
       waiting.map((sample) => sample.sketch_key ?? ""),
       options.clusterSimilarity,
     );
@@ -65,7 +60,7 @@ export class ClusterCap {
       const people = new Set(cluster.map((sample) => sample.subject_id)).size;
       const reason = `${cluster.length} that wait say nearly the same in other words, from ${people} people; ${cap} of them may be in a batch`;
       const finding: FirewallFinding = { code: "cluster", action: "review", reason };
-      await this.#hold(domain, { pipeline, ids: cluster.slice(cap).map((sample) => sample.id), finding });
+      await holdBack(this.#parts, domain, { pipeline, ids: cluster.slice(cap).map((sample) => sample.id), finding });
     }
   }
 
@@ -98,27 +93,6 @@ export class ClusterCap {
       .orderBy("samples.id")
       .limit(capacity * 4)
       .execute();
-  }
-
-  async #embed(samples: readonly WaitingSample[], signal: AbortSignal | undefined): Promise<number[][]> {
-    const vectors: number[][] = [];
-    for (let from = 0; from < samples.length; from += EMBEDDED_AT_ONCE) {
-      const texts = samples.slice(from, from + EMBEDDED_AT_ONCE).map(({ prompt, response }) => `${prompt}\n${response}`);
-      vectors.push(...(await this.#parts.embedder.embed(texts, { signal })));
-    }
-    return vectors;
-  }
-
-  async #hold(domain: string, record: HoldRecord): Promise<void> {
-    const { store, events } = this.#parts;
-    const ids = await store.db.transaction().execute(async (transaction) => {
-      await notifyOthers(transaction, "memory", "changed");
-      return holdFeedback(transaction, record);
-    });
-    if (ids.length === 0) return;
-    await store.journal?.append({ kind: "feedback-hold", id: randomUUID(), payload: { ...record, ids } satisfies HoldRecord });
-    store.notifications.announce("memory", null);
-    events.emit("feedback.held", { domain, ids, finding: record.finding });
   }
 }
 

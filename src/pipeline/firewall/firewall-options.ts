@@ -2,6 +2,8 @@ import { ConfigurationError } from "../../errors.js";
 import { requireKnown, requireOneOf } from "../../support/known-options.js";
 import { PERSONAL_DATA_DEFAULTS, type PersonalDataOptions } from "../../support/personal-data.js";
 
+const DAY_MS = 24 * 3_600_000;
+
 /** A question whose right answers are known and trusted. */
 export interface GoldPair {
   prompt: string;
@@ -33,6 +35,17 @@ export interface FirewallOptions {
   maxClusterShare: number;
   /** Cosine (0..1) of two vectors from which they mean nearly the same. Embedders differ: compare a few rewordings of yours. Default .9. */
   clusterSimilarity: number;
+  /**
+   * Feedback that other people contradict, weighed by how often each of them was right: what loses or cannot be decided goes to review before it is
+   * learnt, with the event `feedback.held`. Default `review`; `accept`: people are not compared.
+   */
+  disputes: "review" | "accept";
+  /** Share (above .5, up to 1) of the weight of all who have said something with which a dispute is won. Default .7. */
+  disputeMajority: number;
+  /** Milliseconds for which what somebody said counts in a dispute, so that a fact may change. Default 30 days. */
+  disputeWindowMs: number;
+  /** Milliseconds for which trusted answers and reviewers' decisions count for or against a person. Default 180 days. */
+  reputationWindowMs: number;
   /** Feedback of one person within a minute; more is refused with `rate_limited`. Imports are exempt. Default 300. */
   maxPerMinute: number;
   /**
@@ -49,9 +62,13 @@ export const FIREWALL_DEFAULTS = Object.freeze({
   gold: [],
   heldOut: [],
   maxAlike: 5,
-  alikeWindowMs: 7 * 24 * 3_600_000,
+  alikeWindowMs: 7 * DAY_MS,
   maxClusterShare: 0.2,
   clusterSimilarity: 0.9,
+  disputes: "review",
+  disputeMajority: 0.7,
+  disputeWindowMs: 30 * DAY_MS,
+  reputationWindowMs: 180 * DAY_MS,
   maxPerMinute: 300,
 }) satisfies FirewallOptions;
 
@@ -62,10 +79,11 @@ export function checkFirewallOptions(options: FirewallOptions): FirewallOptions 
   // A word that is none of these would let everything through.
   requireOneOf("pipeline.firewall.personalData.action", options.personalData.action ?? "redact", ["redact", "review", "reject", "keep"]);
   requireOneOf("pipeline.firewall.injection", options.injection, ["review", "reject", "accept"]);
+  requireOneOf("pipeline.firewall.disputes", options.disputes, ["review", "accept"]);
   for (const kind of options.personalData.kinds ?? []) {
     requireOneOf("One of pipeline.firewall.personalData.kinds", kind, PERSONAL_DATA_DEFAULTS.kinds);
   }
-  for (const name of ["maxAlike", "alikeWindowMs", "maxPerMinute"] as const) {
+  for (const name of ["maxAlike", "alikeWindowMs", "disputeWindowMs", "reputationWindowMs", "maxPerMinute"] as const) {
     if (options[name] >= 1) continue;
     throw new ConfigurationError("config_invalid", `pipeline.firewall.${name} is ${options[name]}; it must be at least 1.`);
   }
@@ -73,7 +91,11 @@ export function checkFirewallOptions(options: FirewallOptions): FirewallOptions 
     if (options[name] > 0 && options[name] <= 1) continue;
     throw new ConfigurationError("config_invalid", `pipeline.firewall.${name} is ${options[name]}; give a number above 0 and up to 1.`);
   }
-  const { receiptSecret } = options;
+  const { disputeMajority, receiptSecret } = options;
+  if (!(disputeMajority > 0.5 && disputeMajority <= 1)) {
+    const message = `pipeline.firewall.disputeMajority is ${disputeMajority}; give a number above .5 and up to 1.`;
+    throw new ConfigurationError("config_invalid", message);
+  }
   if (receiptSecret !== undefined && receiptSecret.length < 16) {
     throw new ConfigurationError("config_invalid", "pipeline.firewall.receiptSecret must have at least 16 characters.");
   }

@@ -16,6 +16,13 @@ export interface FeedbackTexts {
   comment?: string;
 }
 
+/** What a feedback teaches, and how its answer was rated. */
+export interface RatedLesson {
+  objective: SampleObjective;
+  answer: string;
+  rating: number;
+}
+
 /** Looks at feedback before it is stored. It reports; what the findings come to is the verdict's business. */
 export class Firewall {
   readonly #options: FirewallOptions;
@@ -69,7 +76,7 @@ export class Firewall {
   }
 
   /** What else speaks against learning it. */
-  screen(texts: FeedbackTexts, lesson: { objective: SampleObjective; answer: string; rating: number }): FirewallFinding[] {
+  screen(texts: FeedbackTexts, lesson: RatedLesson): FirewallFinding[] {
     return [this.#heldOutFinding(texts), this.#injectionFinding(texts), this.#goldFinding(texts, lesson)].filter(
       (finding) => finding !== null,
     );
@@ -78,6 +85,18 @@ export class Firewall {
   /** Whether versions are tested on this very question. */
   isHeldOut(prompt: string): boolean {
     return this.#heldOut.has(normaliseText(prompt));
+  }
+
+  /**
+   * Whether a feedback is as a trusted answer would have it: a liked or corrected answer must hold a right one, and an answer that holds one
+   * must not be disliked. Null where no trusted answer is known, or nothing was said about it.
+   */
+  agreesWithGold(prompt: string, { objective, answer, rating }: RatedLesson): boolean | null {
+    const right = this.#gold.get(normaliseText(prompt)) ?? this.#nearlyGold.find(prompt)[0]?.item.answers;
+    if (right === undefined) return null;
+    const isRight = right.some((text) => normaliseText(answer).includes(text));
+    if (objective === "imitate") return isRight;
+    return rating < 0 ? !isRight : null;
   }
 
   /** What a person writes into a feedback is stored as what users write is: without personal data, where it is taken out at all. */
@@ -105,14 +124,10 @@ export class Firewall {
     return null;
   }
 
-  /** A liked or corrected answer must hold a right one; an answer that holds one must not be disliked. */
-  #goldFinding({ prompt }: FeedbackTexts, { objective, answer, rating }: { objective: SampleObjective; answer: string; rating: number }) {
-    const right = this.#gold.get(normaliseText(prompt)) ?? this.#nearlyGold.find(prompt)[0]?.item.answers;
-    if (right === undefined) return null;
-    const isRight = right.some((text) => normaliseText(answer).includes(text));
-    if (objective === "imitate" ? isRight : !(isRight && rating < 0)) return null;
-    const reason = objective === "imitate" ? "it contradicts a trusted answer" : "it dislikes a trusted answer";
-    return { code: "contradicts_gold", action: "review", reason } as const;
+  #goldFinding({ prompt }: FeedbackTexts, lesson: RatedLesson): FirewallFinding | null {
+    if (this.agreesWithGold(prompt, lesson) !== false) return null;
+    const reason = lesson.objective === "imitate" ? "it contradicts a trusted answer" : "it dislikes a trusted answer";
+    return { code: "contradicts_gold", action: "review", reason };
   }
 }
 

@@ -1,4 +1,8 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
+import type { CallOptions, Embedder } from "../../types/common.js";
+
+/** Texts of one call of the embedder. */
+const EMBEDDED_AT_ONCE = 128;
 
 /** Texts compared before the event loop has its turn. */
 const PER_TURN = 50;
@@ -46,7 +50,26 @@ export async function clusterByMeaning(
   return clusterOf;
 }
 
-function dot(left: readonly number[], right: Float64Array): number {
+/** One vector each of questions with their answers. */
+export async function embedPairs(
+  embedder: Embedder,
+  pairs: readonly { prompt: string; response: string }[],
+  { signal }: CallOptions,
+): Promise<number[][]> {
+  const vectors: number[][] = [];
+  for (let from = 0; from < pairs.length; from += EMBEDDED_AT_ONCE) {
+    const texts = pairs.slice(from, from + EMBEDDED_AT_ONCE).map(({ prompt, response }) => `${prompt}\n${response}`);
+    vectors.push(...(await embedder.embed(texts, { signal })));
+  }
+  return vectors;
+}
+
+/** Cosine of two vectors. */
+export function cosineOf(left: readonly number[], right: readonly number[]): number {
+  return dot(left, right) / (lengthOf(left) * lengthOf(right));
+}
+
+function dot(left: readonly number[], right: ArrayLike<number>): number {
   let sum = 0;
   for (let place = 0; place < right.length; place += 1) sum += left[place]! * right[place]!;
   return sum;
