@@ -25,7 +25,7 @@ export async function connect(args: ConnectionArgs, options: ClaraOptions & { si
   const { signal, ...rest } = options;
   const { notes = [], ...config } = args.config === undefined ? {} : await readConfig(args.config, signal);
   if (notes.length > 0)
-    say(`${notes.length} settings of ${args.config} have no effect here: \`clara doctor --config ${args.config}\` names them.`);
+    say(`Settings of ${args.config} without effect here: ${notes.length}. \`clara doctor --config ${args.config}\` names them.`);
   const database = args.database ?? process.env.CLARA_DATABASE_URL;
   const runtimeUrl = args.runtime ?? process.env.CLARA_RUNTIME_URL;
   return createClara(
