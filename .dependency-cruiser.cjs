@@ -1,6 +1,6 @@
 /**
  * The arrows of the house (docs/architecture.md): each room may import only the rooms below it.
- *   types, errors ← support ← store, runtime, embedders ← datasets, router, client, training ← pipeline, uds3 ← clara ← integrations, cli
+ *   types, errors ← support ← store, runtime, embedders ← datasets, router, client, training ← pipeline, uds3 ← clara ← config, integrations, cli
  */
 const floors = [
   { rooms: ["types", "errors.ts"], below: [] },
@@ -28,9 +28,9 @@ module.exports = {
     ),
     {
       name: "only-clara-wires",
-      comment: "Only src/clara.ts, src/index.ts, the command line and the integrations see every room.",
+      comment: "Only src/clara.ts, src/index.ts, the configuration file, the command line and the integrations see every room.",
       severity: "error",
-      from: { path: "^src/", pathNot: "^src/(clara\\.ts|index\\.ts|cli/|integrations/)" },
+      from: { path: "^src/", pathNot: "^src/(clara\\.ts|index\\.ts|config/|cli/|integrations/)" },
       to: { path: "^src/(clara|index)\\.ts" },
     },
   ],

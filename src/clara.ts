@@ -19,6 +19,7 @@ import { openStore, type Store } from "./store/index.js";
 import { requireKnown } from "./support/known-options.js";
 import { RuntimeBackend, TrainingClient, type TrainingDefaults } from "./training/index.js";
 import type { CallOptions, Embedder, EndpointProvider, Logger } from "./types/common.js";
+import type { ConfigNote } from "./types/config-note.js";
 import type { Uds3, Uds3Connections, Uds3Settings } from "./uds3/index.js";
 import { recoverInBackground } from "./uds3/writes/background-recovery.js";
 
@@ -52,10 +53,12 @@ export interface ClaraOptions {
    * and knows no synonyms, so that reworded feedback is not looked for.
    */
   embedder?: Embedder;
-  /** How search finds entities, and how it fuses; see `DatasetManagerOptions`. */
-  datasets?: Pick<DatasetManagerOptions, "entityExtractor" | "search">;
+  /** How search finds entities, how it fuses, and what samples must be; see `DatasetManagerOptions`. */
+  datasets?: Pick<DatasetManagerOptions, "entityExtractor" | "search" | "quality" | "profanity">;
   router?: RouterSettingsInput;
   pipeline?: Partial<PipelineOptions>;
+  /** Whether the pipeline's triggers run in this process from the beginning. Default false: `pipeline.start()` starts them. */
+  startPipeline?: boolean;
   /** Signs the receipt of every answer, and takes feedback on an answer only with it; 16 characters or more. Default: no receipts. */
   receiptSecret?: string;
   /**
@@ -69,6 +72,8 @@ export interface ClaraOptions {
   /** Folder of the local runtime's data sets, adapters and checkpoints. Default: `runtime` in the data directory. */
   runtimeDir?: string;
   logger?: Logger;
+  /** What `loadConfig` read that has no effect; `logger` is told. */
+  notes?: readonly ConfigNote[];
 }
 
 /** Every option, so that a misspelt one is refused. */
@@ -82,12 +87,14 @@ const KNOWN: Readonly<Record<keyof ClaraOptions, true>> = {
   datasets: true,
   router: true,
   pipeline: true,
+  startPipeline: true,
   receiptSecret: true,
   generations: true,
   training: true,
   worker: true,
   runtimeDir: true,
   logger: true,
+  notes: true,
 };
 
 /** The four classes and the training client, wired together. */
@@ -224,6 +231,8 @@ export async function createClara(options: ClaraOptions = {}, callOptions: CallO
     await router.refresh();
     await pipeline.recover();
     if (options.worker !== false) await training.startWorker();
+    if (options.startPipeline) await pipeline.start();
+    if (options.notes?.length) logger?.warn({ notes: options.notes }, "the configuration has settings without effect here");
 
     let closing: Promise<void> | undefined;
     const close = (closeOptions?: CloseOptions): Promise<void> => {

@@ -1,6 +1,7 @@
 /** The public API: one line a concept. */
 export * from "./clara.js";
 export * from "./client/index.js";
+export * from "./config/index.js";
 export * from "./datasets/index.js";
 export { type CachedEmbedderOptions, cached } from "./embedders/cached-embedder.js";
 export { LexicalEmbedder, type LexicalEmbedderOptions } from "./embedders/lexical-embedder.js";

@@ -102,7 +102,7 @@ export class DatasetManager {
       ...(domainRelevance ? { domainRelevance: this.#relevance.bind(this) } : {}),
     });
     this.#corpus = new Corpus({ store, embedder, extractor, quality: this.quality });
-    this.#documents = options.documents ?? inStore(this.#corpus, this.#search);
+    this.#documents = options.documents ? withDefaults(options.documents, options.search) : inStore(this.#corpus, this.#search);
     this.#registry = new DatasetRegistry(store);
     this.#tokenizer = options.tokenizer;
     this.#references = options.references ?? (async () => []);
@@ -451,6 +451,16 @@ function requireDocuments(documents: unknown): void {
 function requireIds(ids: unknown): readonly string[] {
   if (Array.isArray(ids) && ids.every((id) => typeof id === "string")) return ids;
   throw new ValidationError("input_invalid", "Give the ids of documents as an array of strings.", { details: { field: "ids" } });
+}
+
+/** A document store knows no settings of ours: what the query leaves open is filled in here. */
+function withDefaults(documents: DocumentStore, settings: SearchSettings | undefined): DocumentStore {
+  if (settings === undefined) return documents;
+  return {
+    search: (query, options) => documents.search({ ...settings, ...query }, options),
+    addDocuments: (added, options) => documents.addDocuments(added, options),
+    removeDocuments: (ids, options) => documents.removeDocuments(ids, options),
+  };
 }
 
 function inStore(corpus: Corpus, search: HybridSearch): DocumentStore {

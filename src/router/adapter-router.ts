@@ -340,7 +340,7 @@ export class AdapterRouter {
   async configure(change: RouterSettingsInput, { signal }: CallOptions = {}): Promise<RouterSettings> {
     throwIfAborted(signal);
     const settings = mergeRouterSettings(this.#settings, change);
-    if (settings.defaultAdapter !== null) await this.#registry.get(settings.defaultAdapter, { signal });
+    if (change.defaultAdapter) await this.#registry.get(change.defaultAdapter, { signal });
     this.#settings = settings;
     await this.refresh({ signal });
     return structuredClone(settings);

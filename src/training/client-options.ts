@@ -1,7 +1,7 @@
 import type { Store } from "../store/store.js";
 import type { CallOptions, Logger } from "../types/common.js";
 import type { Dataset, DatasetItem, SplitName } from "../types/dataset.js";
-import type { TrainingOverrides } from "../types/job.js";
+import type { TrainerType, TrainingOverrides } from "../types/job.js";
 import type { TrainingBackend } from "./training-backend.js";
 
 /** What training reads of datasets; `DatasetManager` satisfies it. */
@@ -23,8 +23,10 @@ export interface TrainingDefaults {
   maxRetries?: number;
   /** How often a job whose worker vanished is taken up again before it fails. Default 5. */
   maxLostWorkers?: number;
-  /** Applied before the job's own overrides. */
+  /** Applied before the trainer's and the job's own overrides. */
   overrides?: TrainingOverrides;
+  /** Overrides for one trainer's jobs, applied before the job's own. */
+  trainers?: Partial<Record<TrainerType, TrainingOverrides>>;
 }
 
 export interface TrainingClientOptions {
@@ -46,6 +48,7 @@ export const TRAINING_DEFAULTS = {
   maxRetries: 2,
   maxLostWorkers: 5,
   overrides: {},
+  trainers: {},
 } as const satisfies Required<TrainingDefaults>;
 
 /** The options with every default filled in, frozen. */

@@ -98,7 +98,12 @@ function trainRequest(id: string, adapterName: string, job: z.output<typeof JobI
     trainer: job.trainer,
     adapterName,
     baseModel,
-    overrides: { checkpointEverySteps: defaults.checkpointEverySteps, ...defaults.overrides, ...job.overrides },
+    overrides: {
+      checkpointEverySteps: defaults.checkpointEverySteps,
+      ...defaults.overrides,
+      ...defaults.trainers[job.trainer],
+      ...job.overrides,
+    },
     initAdapterPath: job.initAdapterPath,
     replay: job.replay,
     rehearsal: job.rehearsal,

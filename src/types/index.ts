@@ -1,6 +1,7 @@
 export * from "./adapter.js";
 export * from "./canary.js";
 export * from "./common.js";
+export * from "./config-note.js";
 export * from "./cycle.js";
 export * from "./dataset.js";
 export * from "./entity-extractor.js";

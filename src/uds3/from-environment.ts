@@ -33,10 +33,19 @@ function hostOf(database: string, read: Read): string {
   const variable = `UDS3_${database}_HOST`;
   const host = read(`${database}_HOST`);
   if (host === undefined) throw invalid(variable, "is missing: give the name or the address of the database's machine");
-  const written = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
-  if (!/^[^\s/@?#]+$/.test(written) || !URL.canParse(`http://${written}:1`))
-    throw invalid(variable, "is no host: give a name or an address, without port and path");
-  return written;
+  if (!isHost(host)) throw invalid(variable, "is no host: give a name or an address, without port and path");
+  return hostInUrl(host);
+}
+
+/** Whether it is the name or the address of a machine, and nothing more. */
+export function isHost(host: string): boolean {
+  const written = hostInUrl(host);
+  return /^[^\s/@?#]+$/.test(written) && URL.canParse(`http://${written}:1`);
+}
+
+/** The host as it stands in a URL: IPv6 addresses in brackets. */
+export function hostInUrl(host: string): string {
+  return host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
 }
 
 function portOf(database: string, standard: string, read: Read): string {

@@ -1,7 +1,7 @@
 import { defineCommand } from "citty";
 import { ClaraError } from "../../errors.js";
 import { findPython, findRuntime } from "../../runtime/index.js";
-import { connect, connectionArgs } from "../connection.js";
+import { connect, connectionArgs, readConfig } from "../connection.js";
 import { ExitCode, guarded, print } from "../terminal.js";
 
 interface Finding {
@@ -18,6 +18,15 @@ async function examine(check: string, work: () => Promise<string>): Promise<Find
   }
 }
 
+/** Names what has no effect. */
+async function describeConfig(file: string, signal: AbortSignal): Promise<string> {
+  const { notes = [] } = await readConfig(file, signal);
+  const lines = notes.map(
+    ({ path, variable, line, message }) => `\n    ${variable ?? `line ${line}`}: ${[path, message].join(" ").trim()}`,
+  );
+  return `${file} is right${lines.join("")}`;
+}
+
 export const doctor = defineCommand({
   meta: { name: "doctor", description: "What works on this machine, and what is missing" },
   args: connectionArgs,
@@ -32,6 +41,7 @@ export const doctor = defineCommand({
           const environment = await findRuntime({ engine: "local" });
           return environment ? environment.python : "not installed yet: `clara runtime install` makes it";
         }),
+        ...(args.config === undefined ? [] : [await examine("configuration", () => describeConfig(args.config as string, signal))]),
         await examine("database", async () => {
           await using clara = await connect(args, { worker: false, signal });
           const { kind, capabilities } = clara.store;

@@ -1,5 +1,6 @@
-/** Imports the core and `clara-sdk/uds3`, makes a connector from addresses, and prints the packages that were loaded by then: one JSON array a step. */
+/** Imports the core and `clara-sdk/uds3`, makes a connector from addresses, reads a configuration, and prints the packages that were loaded by then: one JSON array a step. */
 import { registerHooks } from "node:module";
+import { fileURLToPath } from "node:url";
 
 const packages = new Set<string>();
 registerHooks({
@@ -11,7 +12,7 @@ registerHooks({
 });
 const say = (): boolean => process.stdout.write(`${JSON.stringify([...packages])}\n`);
 
-await import("../../../src/index.js");
+const { loadConfig } = await import("../../../src/index.js");
 say();
 const { Uds3 } = await import("../../../src/uds3/index.js");
 const uds3 = new Uds3({ postgres: "postgres://127.0.0.1:9/x", chroma: "http://127.0.0.1:9", neo4j: { url: "bolt://127.0.0.1:9" } });
@@ -19,3 +20,5 @@ say();
 await uds3.searchWithReport({ queryText: "x", searchTypes: ["graph"] }).catch(() => {});
 say();
 await uds3.close();
+await loadConfig(fileURLToPath(new URL("../../config/fixtures/system_config.yaml", import.meta.url)));
+say();
