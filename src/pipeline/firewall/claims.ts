@@ -1,17 +1,15 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { QuestionIndex } from "../question-index.js";
 import type { Answer, SameMeaning } from "./answers.js";
 import { type Statement, stanceOn } from "./statements.js";
 
 /** Newest statements on one question that are compared; more say little by themselves. */
 const MAX_COMPARED = 500;
-/** Questions numbered, and statements compared, before the event loop has its turn. */
-const NUMBERED_PER_TURN = 50;
+/** Statements compared before the event loop has its turn. */
 const COMPARED_PER_TURN = 2_000;
 
 /** What somebody says of a question, and who is for and who against it. */
 export interface Claim {
-  /** Number of the question, which those that ask nearly the same share. */
+  /** Number of the question. */
   question: number;
   /** Those who say exactly this. */
   statements: Statement[];
@@ -20,7 +18,7 @@ export interface Claim {
 }
 
 /**
- * What different people contradict each other about. Every person has one vote on a claim, by what they said last of that very question.
+ * What different people contradict each other about. Every person has one vote on a claim, by what they said last.
  * `compareMeanings` is given the answers to questions that several people spoke to.
  */
 export async function contestedClaims(
@@ -28,8 +26,7 @@ export async function contestedClaims(
   compareMeanings: (answers: readonly Answer[]) => Promise<SameMeaning>,
 ): Promise<Claim[]> {
   const newestFirst = statements.toSorted((left, right) => right.at - left.at || (left.id < right.id ? 1 : -1));
-  const questionOf = await numberQuestions(newestFirst);
-  const groups = [...Map.groupBy(newestFirst, (statement) => questionOf.get(statement.question)!).values()]
+  const groups = [...Map.groupBy(newestFirst, ({ question }) => question).values()]
     .map((group) => group.slice(0, MAX_COMPARED))
     .filter((group) => group.some(({ person }) => person !== group[0]!.person));
   // liked answers alone do not contradict each other, whatever they mean
@@ -56,28 +53,13 @@ export async function contestedClaims(
   return contested;
 }
 
-/** The same number for those that ask nearly the same: each joins the most similar one that has a number already. */
-async function numberQuestions(statements: readonly Statement[]): Promise<Map<string, number>> {
-  const distinct = [...Map.groupBy(statements, ({ question }) => question).values()].map(([first]) => first!);
-  const index = new QuestionIndex(distinct);
-  const numbers = new Map<string, number>();
-  for (const [number, { prompt, question }] of distinct.entries()) {
-    if (number % NUMBERED_PER_TURN === NUMBERED_PER_TURN - 1) await nextTurn();
-    const alike = index.find(prompt, (other) => numbers.has(other.question))[0]?.item;
-    numbers.set(question, alike === undefined ? number : numbers.get(alike.question)!);
-  }
-  return numbers;
-}
-
-function sameClaim({ question, answer, isCorrection, opposed }: Statement): string {
-  return JSON.stringify([question, answer?.normalised ?? null, isCorrection, opposed]);
+function sameClaim({ answer, isCorrection, opposed }: Statement): string {
+  return JSON.stringify([answer?.normalised ?? null, isCorrection, opposed]);
 }
 
 function votesOn(claim: Statement, newestFirst: readonly Statement[], isSameMeaning: SameMeaning) {
   const votes = new Map<string, { stance: -1 | 1; statement: Statement }>();
-  const isSameQuestion = (statement: Statement) => statement.question === claim.question;
-  // what was said of a question that is only alike counts where nothing was said of this one
-  for (const statement of [...newestFirst.filter(isSameQuestion), ...newestFirst.filter((other) => !isSameQuestion(other))]) {
+  for (const statement of newestFirst) {
     if (votes.has(statement.person)) continue;
     const stance = stanceOn(claim, statement, isSameMeaning);
     if (stance !== 0) votes.set(statement.person, { stance, statement });
