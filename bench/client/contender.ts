@@ -10,6 +10,8 @@ const STREAMS = 300;
 const STREAMS_AT_ONCE = 1_000;
 /** Streams before anything is measured, so that code is compiled and connections are open: after a hundred every contender still gets faster. */
 const WARM_UP = 300;
+/** Before memory is read: few, because what they let go of is taken up by the held ones and hides them. */
+const WARM_UP_OF_MEMORY = 32;
 const CONCURRENCY = 16;
 /** Streams that are open before memory is read, because the first ones also pay for what is made once. */
 const HELD_BEFORE = 500;
@@ -83,7 +85,7 @@ async function endedAtServer(): Promise<number> {
 /** What a thousand more streams hold that have given their first text, and how long it takes until an abort has ended all at the server. */
 async function memory(): Promise<object> {
   const warm = open!(`${server}/coalesced`);
-  await readMany(warm, "coalesced", WARM_UP);
+  await readMany(warm, "coalesced", WARM_UP_OF_MEMORY);
   await warm.close();
   const reader = open!(`${server}/held`);
   const controller = new AbortController();
