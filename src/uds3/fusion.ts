@@ -1,8 +1,6 @@
+import { rankScore } from "../datasets/search/fusion.js";
 import type { SearchResult, SearchType } from "../types/index.js";
 import type { LegHit } from "./leg.js";
-
-/** Reciprocal rank fusion's usual constant (Cormack, Clarke, Büttcher 2009). */
-const RANK_CONSTANT = 60;
 
 /** How the legs' lists become one: by their scores, or by their ranks. */
 export type Fusion = "weighted" | "rrf";
@@ -35,7 +33,7 @@ export function fuse(
       fused.set(hit.documentId, one);
       one.scores[leg] = hit.score;
       one.hits.push(hit);
-      const share = fusion === "weighted" ? hit.score : (RANK_CONSTANT + 1) / (RANK_CONSTANT + 1 + index);
+      const share = fusion === "weighted" ? hit.score : rankScore(index + 1);
       if (totalWeight > 0) one.score += (weights[leg] / totalWeight) * share;
     }
   }

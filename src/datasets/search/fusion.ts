@@ -32,13 +32,18 @@ export function fusedScore(fusion: SearchFusion): RawBuilder<number> {
   return sql<number>`(${sum(perLeg.map(({ value }) => value))}) / nullif(${sum(perLeg.map(({ weight }) => weight))}, 0)`;
 }
 
+/** What a rank, from 1 on, says by RRF: 1 for the first place. */
+export function rankScore(rank: number): number {
+  return (RANK_OFFSET + 1) / (RANK_OFFSET + rank);
+}
+
 /** The same in TypeScript, for tuning. */
 export function fuse(findings: Findings, fusion: SearchFusion, weights: LegWeights): number {
   let sum = 0;
   let total = 0;
   for (const leg of LEGS) {
     const { score, rank } = findings[leg];
-    const said = fusion === "weighted" ? score : rank === null ? null : (RANK_OFFSET + 1) / (RANK_OFFSET + rank);
+    const said = fusion === "weighted" ? score : rank === null ? null : rankScore(rank);
     sum += weights[leg] * (said ?? 0);
     total += weights[leg];
   }
