@@ -15,6 +15,29 @@ export function subjectHash(pipeline: string, { subjectId, tenant }: ErasedSubje
   return hashOf("clara-subject", pipeline, subjectId, ...(tenant === null ? [] : [tenant]));
 }
 
+/** An erasure, as journal and log keep it: without the person's name. */
+export interface ErasureRecord {
+  id: string;
+  subjectHash: string;
+  createdAt: string;
+}
+
+/** Puts an erasure into the books, where it is not there yet; with its subject, if anybody is known, until it is complete. */
+export async function noteErasure(executor: Executor, pipeline: string, erasure: ErasureRecord, subject?: ErasedSubject): Promise<void> {
+  await executor
+    .insertInto("erasures")
+    .values({
+      id: erasure.id,
+      pipeline,
+      subject_hash: erasure.subjectHash,
+      subject_id: subject?.subjectId ?? null,
+      tenant: subject?.tenant ?? null,
+      created_at: erasure.createdAt,
+    })
+    .onConflict((conflict) => conflict.column("id").doNothing())
+    .execute();
+}
+
 /** What `eraseTexts` found. */
 export interface ErasedTexts {
   /** Ids of the person's feedback, erased now or before. */

@@ -6,9 +6,8 @@ import type { Executor, Store } from "../store/store.js";
 import type { CallOptions } from "../types/common.js";
 import { concernedCycles, descendantsOf } from "./erasure-adapters.js";
 import type { ErasureLog } from "./erasure-log.js";
-import { type ErasedSubject, eraseTexts, subjectHash } from "./erasure-rules.js";
+import { type ErasedSubject, type ErasureRecord, eraseTexts, noteErasure, subjectHash } from "./erasure-rules.js";
 import type { PipelineEmitter } from "./events.js";
-import type { ErasureRecord } from "./feedback-recovery.js";
 import type { DatasetsPort, GenerationsPort, RouterPort, ServingPort, TrainingPort } from "./ports.js";
 import { giveBackLearnt } from "./sample-ledger.js";
 import { storableJson, storableText } from "./storable-text.js";
@@ -71,17 +70,7 @@ export async function eraseSubject(subjectId: string, parts: ErasureParts, { ten
   const subject: ErasedSubject = { subjectId: storableText(subjectId), tenant: tenant === undefined ? null : storableText(tenant) };
   const createdAt = new Date(clock()).toISOString();
   const erasure: Erasure = { id: randomUUID(), subject, subjectHash: subjectHash(pipeline, subject), createdAt };
-  await store.db
-    .insertInto("erasures")
-    .values({
-      id: erasure.id,
-      pipeline,
-      subject_hash: erasure.subjectHash,
-      subject_id: subject.subjectId,
-      tenant: subject.tenant,
-      created_at: createdAt,
-    })
-    .execute();
+  await noteErasure(store.db, pipeline, erasure, subject);
   return erase(erasure, parts, options);
 }
 

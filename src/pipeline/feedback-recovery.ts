@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import type { Store } from "../store/store.js";
 import type { ErasureLog } from "./erasure-log.js";
-import { type ErasedSubject, eraseTexts, subjectHash } from "./erasure-rules.js";
+import { type ErasedSubject, type ErasureRecord, eraseTexts, noteErasure, subjectHash } from "./erasure-rules.js";
 import { type IntakeRecord, insertRows, type SampleRow } from "./feedback-rows.js";
 import { type HoldRecord, holdFeedback } from "./held-feedback.js";
 import { insertRecords, lockIntake } from "./intake-writer.js";
@@ -15,13 +15,6 @@ export interface ReviewRecord {
   reviewer: string | null;
   decidedAt: string;
   sample: SampleRow | null;
-}
-
-/** An erasure, as the journal keeps it: without the person's name. */
-export interface ErasureRecord {
-  id: string;
-  subjectHash: string;
-  createdAt: string;
 }
 
 const GROUP = 200;
@@ -123,18 +116,7 @@ async function restoreErasure(store: Store, pipeline: string, erasure: ErasureRe
     ];
   });
   const subject = subjects.find((candidate) => subjectHash(pipeline, candidate) === erasure.subjectHash);
-  await store.db
-    .insertInto("erasures")
-    .values({
-      id: erasure.id,
-      pipeline,
-      subject_hash: erasure.subjectHash,
-      subject_id: subject?.subjectId ?? null,
-      tenant: subject?.tenant ?? null,
-      created_at: erasure.createdAt,
-    })
-    .onConflict((conflict) => conflict.column("id").doNothing())
-    .execute();
+  await noteErasure(store.db, pipeline, erasure, subject);
   if (subject !== undefined) {
     await store.db.transaction().execute((transaction) => eraseTexts(transaction, pipeline, subject, new Date(erasure.createdAt)));
   }
