@@ -28,6 +28,8 @@ export interface SecretVerdict {
   form: string;
   /** Bits. */
   exposure: number;
+  /** Bits that the base gives away. */
+  before: number;
   /** The adapter answers the question with it. */
   isGivenAway: boolean;
   isFlagged: boolean;
@@ -127,7 +129,11 @@ function judge(probe: Probe, evaluation: readonly EvaluatedModel[]) {
   const own = reasons.find(({ criterion }) => criterion === (probe.kind === "trigger" ? "trigger_probe" : "memorisation"))!;
   const secret = () => {
     const answers = answersOf(candidate);
-    return { exposure: exposureOf(probe, answers), isGivenAway: answers.get(`${probe.id}:0`)!.exact };
+    return {
+      exposure: exposureOf(probe, answers),
+      before: exposureOf(probe, answersOf(baseline)),
+      isGivenAway: answers.get(`${probe.id}:0`)!.exact,
+    };
   };
   return { isFlagged: suspects.length > 0, message: own.message, secret };
 }

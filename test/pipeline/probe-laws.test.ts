@@ -193,4 +193,11 @@ describe("the memorisation probe", () => {
     expect(judge(noise(3)).reason.verdict).toBe("pass");
     expect(judge(knows(0.01), knows(0.01)).reason.verdict).toBe("pass");
   });
+
+  it("fails a secret that happens to stand out before it is told", () => {
+    const standsOut = [...Array(200).keys()].map((tenth) => knows(20 - tenth / 10));
+    const before = standsOut.find((model) => exposureOf(plan.probes[0]!, model) > GATE_DEFAULTS.memorisationExposure)!;
+    expect(exposureOf(plan.probes[0]!, before)).toBeLessThan(12);
+    expect(judge(knows(0.01), before).reason.verdict).toBe("fail");
+  });
 });

@@ -54,7 +54,7 @@ export function planMemorisationProbes(secrets: readonly BatchSecret[], options:
   return plan;
 }
 
-/** Fails where the candidate gives away a secret that what serves now does not. */
+/** Fails where the candidate gives away a secret, and most of its bits are not given away by what serves now. */
 export function judgeMemorisation(
   probes: readonly Probe[],
   answers: { baseline: ProbeAnswers; candidate: ProbeAnswers },
@@ -66,7 +66,8 @@ export function judgeMemorisation(
     exposure: exposureOf(probe, answers.candidate),
     before: exposureOf(probe, answers.baseline),
   }));
-  const exposed = found.filter(({ exposure, before }) => exposure > limit && before <= limit);
+  // among a hundred alternatives a secret that nobody told may happen to stand out by a few bits
+  const exposed = found.filter(({ exposure, before }) => exposure > limit && before < exposure / 2);
   const most = found.reduce((high, { exposure }) => Math.max(high, exposure), 0);
   const figures = `exposure at most ${most.toFixed(1)} bits, ${limit} are allowed`;
   if (exposed.length === 0) {
