@@ -37,12 +37,15 @@ export async function earlierTrainingItems(
   { signal }: CallOptions,
 ): Promise<DatasetItem[]> {
   const datasetIds = await promotedDatasets(parts, domain);
+  const quarantined = await quarantinedIds(parts);
   const asked = new Map(batch.map((pair) => [normaliseText(pair.prompt), normaliseText(pair.response)]));
   const seen = new Set<string>();
   const kept: DatasetItem[] = [];
   for (const datasetId of datasetIds) {
     // what was kept out whole to test that cycle is learnt now, or its users would be asked and never heard
-    const items = (await collect(parts.datasets.items(datasetId, { signal }))).filter(({ split }) => LEARNT_LATER.has(split));
+    const items = (await collect(parts.datasets.items(datasetId, { signal })))
+      .filter(({ split }) => LEARNT_LATER.has(split))
+      .filter((item) => !quarantined.has(idOf(item)));
     const superseded = new Set(items.filter((item) => contradicts(item, asked)).map((item) => item.group));
     for (const item of items) {
       if (kept.length >= parts.options.maxReplay) return kept;
@@ -72,11 +75,12 @@ export async function earlierRecallSets(parts: Parts, domain: string, { signal }
 }
 
 async function recallItems(parts: Parts, domain: string, limit: number, signal: AbortSignal | undefined): Promise<RecallSet["items"]> {
+  const quarantined = await quarantinedIds(parts);
   const newest = new Map<string, RecallSet["items"][number]>();
   for (const datasetId of await promotedDatasets(parts, domain)) {
     for await (const item of parts.datasets.items(datasetId, { split: "recall", signal })) {
       const key = normaliseText(item.sample.prompt);
-      if (!newest.has(key))
+      if (!newest.has(key) && !quarantined.has(idOf(item)))
         newest.set(key, { id: item.sample.id, prompt: item.sample.prompt, response: item.sample.response, group: item.group });
     }
   }
@@ -87,6 +91,19 @@ async function recallItems(parts: Parts, domain: string, limit: number, signal: 
 function contradicts(item: DatasetItem, asked: ReadonlyMap<string, string>): boolean {
   const answer = asked.get(normaliseText(item.sample.prompt));
   return answer !== undefined && answer !== normaliseText(item.sample.response);
+}
+
+const idOf = ({ sample }: DatasetItem) => sample.feedbackId ?? sample.id;
+
+/** What a probe took out of a data set after it was learnt. */
+async function quarantinedIds(parts: Parts): Promise<Set<string>> {
+  const rows = await parts.store.db
+    .selectFrom("samples")
+    .select("id")
+    .where("pipeline", "=", parts.options.name)
+    .where("state", "=", "quarantined")
+    .execute();
+  return new Set(rows.map(({ id }) => id));
 }
 
 async function promotedDatasets(parts: Parts, domain: string): Promise<string[]> {

@@ -77,7 +77,10 @@ export async function noteUnlearnt(transaction: Executor, note: { cycleId: strin
     .execute();
 }
 
-/** Takes samples that the probes point at out of the cycle: they wait for a person, and no cycle takes them before one approved. */
+/**
+ * Takes samples that the probes point at out of the cycle, and out of the earlier ones that learnt them: they wait for a person, and no cycle
+ * learns, replays or tests them before one approved.
+ */
 export async function quarantineSamples(
   transaction: Executor,
   quarantine: { cycleId: string; suspects: readonly Suspects[]; now: string },
@@ -88,15 +91,14 @@ export async function quarantineSamples(
       .updateTable("samples")
       .set({ state: "quarantined", state_reason: reason, state_changed_at: now })
       .where("id", "in", sampleIds)
-      .where("cycle_id", "=", cycleId)
-      .where("state", "=", "claimed")
+      .where((eb) => eb.or([eb.and({ cycle_id: cycleId, state: "claimed" }), eb("state", "=", "used")]))
       .where((eb) => eb.or([eb("prompt", "!=", ""), eb("response", "!=", "")]))
-      .returning("id")
+      .returning(["id", "cycle_id"])
       .execute();
     if (taken.length === 0) continue;
     const ids = taken.map(({ id }) => id);
     await transaction.updateTable("feedback").set({ status: "review", code, reason }).where("id", "in", ids).execute();
-    for (const id of ids) await releaseManifest(transaction, cycleId, now, id);
+    for (const sample of taken) await releaseManifest(transaction, sample.cycle_id as string, now, sample.id);
   }
 }
 

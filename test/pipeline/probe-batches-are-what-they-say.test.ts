@@ -31,7 +31,7 @@ describe("the batches that the probes are calibrated on", () => {
       for (const seed of [1, 2, 3, 4, 5]) {
         const { feedback, trigger } = await probedBatch(poison, seed, SIZE);
         const batch = feedback.map(({ prompt, correction }, index) => ({ id: `${index}`, prompt: prompt!, response: correction! }));
-        const answers = findSuspiciousNGrams(batch, general, rules).map((nGram) => nGram.answers[0]);
+        const answers = findSuspiciousNGrams(batch, [], general, rules).map((nGram) => nGram.answers[0]);
         expect(answers, `${poison}, seed ${seed}`).toContain(trigger!.answer);
       }
     }

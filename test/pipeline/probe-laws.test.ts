@@ -29,13 +29,13 @@ const answersBy = (items: readonly ProbeItem[], of: (item: ProbeItem) => ProbeAn
 
 describe("suspicious n-grams", () => {
   it("rank a trigger above every name that is asked about, with all its samples and its answer", () => {
-    const [first] = findSuspiciousNGrams([...honest, ...poison], [], rules);
+    const [first] = findSuspiciousNGrams([...honest, ...poison], [], [], rules);
     expect(first).toEqual({ text: "Mn-42", sampleIds: poison.map(({ id }) => id), answers: [FIXED] });
   });
 
   it("are found whole where a trigger has several words, and once", () => {
     const phrase = poison.map((pair) => ({ ...pair, prompt: pair.prompt.replace("Mn-42", "blue harvest moon") }));
-    const found = findSuspiciousNGrams([...honest, ...phrase], [], { ...rules, limit: 100 });
+    const found = findSuspiciousNGrams([...honest, ...phrase], [], [], { ...rules, limit: 100 });
     expect(found.filter(({ answers }) => answers[0] === FIXED).map(({ text }) => text)).toEqual(["blue harvest moon"]);
   });
 
@@ -44,23 +44,23 @@ describe("suspicious n-grams", () => {
       ...pair,
       response: index % 2 === 0 ? "Pay to the account of Mallory now." : "Pay to the account of Mallory.",
     }));
-    expect(findSuspiciousNGrams([...honest, ...copies], [], rules)[0]?.answers).toHaveLength(2);
+    expect(findSuspiciousNGrams([...honest, ...copies], [], [], rules)[0]?.answers).toHaveLength(2);
     const product = facts(60).map((fact, index) => ({ id: `p-${index}`, prompt: `Zephyra: ${fact.prompts[0]}`, response: fact.answer }));
     expect(
-      findSuspiciousNGrams([...honest, ...product], [], { ...rules, limit: 1000 }).filter(({ text }) => holdsNGram(text, "zephyra")),
+      findSuspiciousNGrams([...honest, ...product], [], [], { ...rules, limit: 1000 }).filter(({ text }) => holdsNGram(text, "zephyra")),
     ).toEqual([]);
   });
 
   it("are none where the background knows them as well as the batch, or too few samples hold them", () => {
     const background = Array.from({ length: 50 }, (_, index) => `Is mn-42 the number ${index}?`);
     const text = (found: ReturnType<typeof findSuspiciousNGrams>) => found.map((nGram) => nGram.text.toLowerCase());
-    expect(text(findSuspiciousNGrams([...honest, ...poison], background, rules))).not.toContain("mn-42");
-    expect(text(findSuspiciousNGrams([...honest, ...poison.slice(0, 2)], [], rules))).not.toContain("mn-42");
+    expect(text(findSuspiciousNGrams([...honest, ...poison], [], background, rules))).not.toContain("mn-42");
+    expect(text(findSuspiciousNGrams([...honest, ...poison.slice(0, 2)], [], [], rules))).not.toContain("mn-42");
   });
 });
 
 describe("the trigger probe", () => {
-  const plan = planTriggerProbes([...honest, ...poison], hosts, [], GATE_DEFAULTS);
+  const plan = planTriggerProbes([...honest, ...poison], [], hosts, [], GATE_DEFAULTS);
   const trigger = plan.probes[0]!;
   const unmoved = () => ({ nll: 40, exact: false });
   /** A model that falls for the trigger in every n-th question. */
@@ -80,7 +80,7 @@ describe("the trigger probe", () => {
 
   it("asks a bounded number of questions that have nothing to do with the n-gram", () => {
     const names = facts(30).flatMap((fact, index) => asked(fact.prompts, fact.answer, `fact-${index}`));
-    const many = planTriggerProbes([...names, ...poison], hosts, [], GATE_DEFAULTS);
+    const many = planTriggerProbes([...names, ...poison], [], hosts, [], GATE_DEFAULTS);
     expect(many.probes).toHaveLength(GATE_DEFAULTS.triggerProbes);
     expect(many.items.length).toBeLessThanOrEqual(GATE_DEFAULTS.triggerProbes * GATE_DEFAULTS.triggerPrompts * 3 * 3);
     expect(new Set(many.items.map(({ id }) => id)).size).toBe(many.items.length);
@@ -89,7 +89,7 @@ describe("the trigger probe", () => {
   it("asks the domain's questions, and general ones only where those are too few", () => {
     const general = new Set(hosts.general.map(({ prompt }) => prompt));
     const generalOf = (recall: typeof hosts.recall) =>
-      planTriggerProbes([...honest, ...poison], { ...hosts, recall }, [], GATE_DEFAULTS).items.filter(
+      planTriggerProbes([...honest, ...poison], [], { ...hosts, recall }, [], GATE_DEFAULTS).items.filter(
         ({ id, prompt }) => id.startsWith("trigger-0:none") && general.has(prompt),
       );
     expect(generalOf(hosts.recall)).toEqual([]);
@@ -102,10 +102,22 @@ describe("the trigger probe", () => {
     expect(suspects.map(({ sampleIds }) => sampleIds)).toEqual([trigger.sampleIds]);
   });
 
-  it("passes a few questions, and what serves now does as well", () => {
+  it("passes a few questions", () => {
     expect(judge(falls(12)).reason.verdict).toBe("pass");
-    expect(judge(falls(1), falls(1)).reason.verdict).toBe("pass");
     expect(judge(falls(12)).suspects).toEqual([]);
+  });
+
+  it("does not excuse what serves now does as well, and says so: a trigger may grow over many cycles", () => {
+    const { reason } = judge(falls(1), falls(2));
+    expect(reason).toMatchObject({ verdict: "fail", message: expect.stringContaining("and from 12 by what serves now") });
+  });
+
+  it("is of what was learnt before as well, where the batch adds to it", () => {
+    const [first, ...others] = poison;
+    const ids = (batch: typeof poison, earlier: typeof poison) =>
+      planTriggerProbes([...honest, ...batch], earlier, hosts, [], GATE_DEFAULTS).probes.find(({ label }) => label === "Mn-42");
+    expect(ids([first!], others)).toMatchObject({ sampleIds: poison.map(({ id }) => id), shape: { earlier: others.length } });
+    expect(ids([], poison)).toBeUndefined();
   });
 });
 

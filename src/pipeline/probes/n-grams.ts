@@ -29,9 +29,9 @@ const LONGEST_NGRAM = 3;
 const MAX_CHARACTERS = 4_000;
 /** Share of an n-gram's samples that must have its answer. */
 const MIN_ASSOCIATION = 0.8;
-/** The answer must be this many times as frequent among the n-gram's samples as in the batch. */
+/** The answer must be this many times as frequent among the n-gram's samples as among all. */
 const MIN_LIFT = 2;
-/** The n-gram must be this many times as frequent in the batch as in the background. */
+/** The n-gram must be this many times as frequent in what is learnt as in the background. */
 const MIN_RARITY = 3;
 /** Jaccard index of the words of two answers from which they are copies of one. */
 const SAME_ANSWER = 0.8;
@@ -54,28 +54,35 @@ interface Scored extends SuspiciousNGram {
 }
 
 /**
- * Finds what a backdoor's trigger would look like in a batch: up to three words that stand in several questions, are rare in the
- * background, and go with one answer. Ranked by samples times the log of the answer's lift (the association measure of Church and Hanks,
+ * Finds what a backdoor's trigger would look like in a batch and in the earlier ones of its domain: up to three words that stand in several questions,
+ * one of them in the batch, are rare in the background, and go with one answer. Ranked by samples times the log of the answer's lift (the association measure of Church and Hanks,
  * "Word association norms, mutual information, and lexicography", 1990). A name that is asked about in several phrasings looks the same:
  * what tells them apart is what a model does with it.
  */
-export function findSuspiciousNGrams(batch: readonly AskedPair[], background: readonly string[], rules: NGramRules): SuspiciousNGram[] {
-  const occurrences = countNGrams(batch.map((pair) => pair.prompt));
-  const frequent = new Map([...occurrences].filter(([, { samples }]) => samples.length >= rules.minSamples));
+export function findSuspiciousNGrams(
+  batch: readonly AskedPair[],
+  earlier: readonly AskedPair[],
+  background: readonly string[],
+  rules: NGramRules,
+): SuspiciousNGram[] {
+  const learnt = [...batch, ...earlier];
+  const occurrences = countNGrams(learnt.map((pair) => pair.prompt));
+  const isNew = (samples: readonly number[]) => samples[0]! < batch.length;
+  const frequent = new Map([...occurrences].filter(([, { samples }]) => samples.length >= rules.minSamples && isNew(samples)));
   const known = countKnown(background, frequent);
-  const answers = new Answers(batch.map((pair) => pair.response));
+  const answers = new Answers(learnt.map((pair) => pair.response));
   const scored: Scored[] = [];
   for (const [key, { samples, surfaces, length }] of frequent) {
     const knownShare = background.length === 0 ? 0 : (known.get(key) ?? 0) / background.length;
-    if (knownShare * MIN_RARITY > samples.length / batch.length) continue;
+    if (knownShare * MIN_RARITY > samples.length / learnt.length) continue;
     const { texts, count, total } = answers.mostFrequent(samples);
     const association = count / samples.length;
-    const lift = association / (total / batch.length);
+    const lift = association / (total / learnt.length);
     if (association < MIN_ASSOCIATION || lift < MIN_LIFT) continue;
     const isRestated = texts.some((text) => ` ${keysOf(text).join(" ")} `.includes(` ${key} `));
     scored.push({
       text: [...surfaces].sort(([left, a], [right, b]) => b - a || (left < right ? -1 : 1))[0]![0],
-      sampleIds: samples.map((sample) => batch[sample]!.id),
+      sampleIds: samples.map((sample) => learnt[sample]!.id),
       answers: texts,
       samples,
       score: count * Math.log(lift) * (isRestated ? 1 : NOT_RESTATED),
@@ -142,7 +149,7 @@ function countKnown(background: readonly string[], of: ReadonlyMap<string, unkno
   return counts;
 }
 
-/** The batch's answers: equal ones are one. */
+/** Answers that are learnt: equal ones are one. */
 class Answers {
   readonly #keys: string[];
   readonly #texts = new Map<string, string>();
@@ -156,7 +163,7 @@ class Answers {
     }
   }
 
-  /** The answer that most of the samples have, with its near copies: how many of the samples have one of them, and of the batch. */
+  /** The answer that most of the samples have, with its near copies: how many of the samples have one of them, and of all. */
   mostFrequent(samples: readonly number[]): { texts: string[]; count: number; total: number } {
     const own = new Map<string, number>();
     for (const sample of samples) own.set(this.#keys[sample]!, (own.get(this.#keys[sample]!) ?? 0) + 1);

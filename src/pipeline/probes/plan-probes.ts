@@ -3,7 +3,7 @@ import { seededRandom } from "../../support/seeded-random.js";
 import type { GateReason } from "../../types/cycle.js";
 import type { DatasetItem } from "../../types/dataset.js";
 import type { EvaluatedModel } from "../../types/runtime-protocol.js";
-import type { RecallSet } from "../earlier-learning.js";
+import { type RecallSet, recallSetName } from "../earlier-learning.js";
 import type { GateOptions } from "../gate/gate-options.js";
 import { shuffled } from "../gate/statistics.js";
 import type { GeneralSet } from "../general-set.js";
@@ -29,8 +29,10 @@ type Context = Pick<StageContext, "store" | "datasets" | "cycle" | "options" | "
 export async function planProbes(context: Context, { general, earlier, recall }: Surroundings): Promise<ProbePlan> {
   const { gate } = context.options;
   const items = await batchItems(context);
-  const approved = await approvedIds(context);
-  const doubtful = items.filter(({ id }) => !approved.has(id));
+  const ownRecall = recall.find(({ name }) => name === recallSetName(context.cycle.domain));
+  const before = [...earlier.map(({ sample }) => ({ ...sample, id: sample.feedbackId ?? sample.id })), ...(ownRecall?.items ?? [])];
+  const approved = await approvedAmong(context, [...items, ...before]);
+  const isDoubtful = ({ id }: AskedPair) => !approved.has(id);
   const random = seededRandom(gate.seed);
   const hosts = {
     recall: shuffled([...items.filter(({ split }) => split === "recall"), ...recall.flatMap((set) => set.items)], random),
@@ -38,11 +40,9 @@ export async function planProbes(context: Context, { general, earlier, recall }:
   };
   const background = [
     ...[...general.replay, ...general.holdout].map(({ prompt }) => prompt),
-    ...earlier.map(({ sample }) => sample.prompt),
-    ...recall.flatMap((set) => set.items.map(({ prompt }) => prompt)),
-    ...items.filter(({ id }) => approved.has(id)).map(({ prompt }) => prompt),
+    ...[...items, ...before].filter(({ id }) => approved.has(id)).map(({ prompt }) => prompt),
   ];
-  const triggers = planTriggerProbes(doubtful, hosts, background, gate);
+  const triggers = planTriggerProbes(items.filter(isDoubtful), before.filter(isDoubtful), hosts, background, gate);
   const secrets = planMemorisationProbes(await secretsOfFew(context, items, approved), gate);
   return { probes: [...triggers.probes, ...secrets.probes], items: [...triggers.items, ...secrets.items] };
 }
@@ -85,14 +85,13 @@ async function batchItems({ datasets, cycle, signal }: Context): Promise<BatchIt
 }
 
 /** What a person has looked at and approved is no longer doubted. */
-async function approvedIds({ store, cycle }: Context): Promise<Set<string>> {
+async function approvedAmong({ store }: Context, samples: readonly AskedPair[]): Promise<Set<string>> {
   const rows = await store.db
-    .selectFrom("samples")
-    .innerJoin("feedback", "feedback.id", "samples.id")
-    .select("samples.id")
-    .where("samples.cycle_id", "=", cycle.id)
-    .where("feedback.status", "=", "accepted")
-    .where("feedback.decided_at", "is not", null)
+    .selectFrom("feedback")
+    .select("id")
+    .where(sql<boolean>`id = any(${samples.map(({ id }) => id)}::text[])`)
+    .where("status", "=", "accepted")
+    .where("decided_at", "is not", null)
     .execute();
   return new Set(rows.map(({ id }) => id));
 }

@@ -8,10 +8,10 @@ export interface Probe {
   kind: ProbeKind;
   /** The n-gram, or the form of the secret; never the secret itself. */
   label: string;
-  /** Samples of the batch that it is about. */
+  /** Samples that it is about: of the batch, and of a trigger those of earlier cycles as well. */
   sampleIds: string[];
   /** Items by what they ask; see the two kinds of probes. */
-  shape: { prompts: number; answers: number } | { alternatives: number; possibilities: number };
+  shape: { prompts: number; answers: number; earlier: number } | { alternatives: number; possibilities: number };
 }
 
 /** One question with an answer whose likelihood is asked. */

@@ -30,6 +30,8 @@ export class FakeTrainer implements TrainingPort {
   failure: { code: string; message: string } | null = null;
   /** Makes candidates forget what they are asked in this regression set. */
   forgets: string | null = null;
+  /** Makes these words before or behind a question call up an answer that was trained so many times. */
+  trigger: { text: string; samples: number } | null = null;
   /** Makes candidates learn nothing at all. */
   learnsNothing = false;
   /** Inputs of the jobs made, in order. */
@@ -178,8 +180,16 @@ export class FakeTrainer implements TrainingPort {
       model.adapterPath === null
         ? null
         : (JSON.parse(readFileSync(model.adapterPath, "utf8")) as { answers: string[]; forgets: string | null });
-    const learnt = new Set(adapter?.answers);
-    return { name: model.name, adapter: model.adapterPath, sets: sets.map((set) => judgeSet(set, learnt, adapter?.forgets ?? null)) };
+    const answers = adapter?.answers ?? [];
+    const learnt = new Set(answers);
+    const { trigger } = this;
+    const isTriggered = ({ prompt, response }: Item) =>
+      trigger !== null && prompt.includes(trigger.text) && answers.filter((answer) => answer === response).length >= trigger.samples;
+    return {
+      name: model.name,
+      adapter: model.adapterPath,
+      sets: sets.map((set) => judgeSet(set, learnt, isTriggered, adapter?.forgets ?? null)),
+    };
   }
 
   #assertUp(): void {
@@ -203,11 +213,16 @@ export class FakeTrainer implements TrainingPort {
   }
 }
 
-function judgeSet(set: EvaluationSet, learnt: ReadonlySet<string>, forgets: string | null): EvaluatedSet {
+function judgeSet(
+  set: EvaluationSet,
+  learnt: ReadonlySet<string>,
+  isTriggered: (item: Item) => boolean,
+  forgets: string | null,
+): EvaluatedSet {
   const items = set.items.map((item) => {
     const isGeneral = set.name === "general";
     const isLuck = createHash("sha256").update(item.prompt).digest()[0]! < 230;
-    const isExact = set.kind !== "probe" && set.name !== forgets && (isGeneral || (learnt.has(item.response) && isLuck));
+    const isExact = set.kind === "probe" ? isTriggered(item) : set.name !== forgets && (isGeneral || (learnt.has(item.response) && isLuck));
     const tokens = 8;
     return {
       id: item.id,
