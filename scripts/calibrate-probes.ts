@@ -106,5 +106,5 @@ for (const copies of [...new Set(secrets.map((secret) => secret.copies))].sort((
 }
 
 function describe(poison: number): string {
-  return poison === 0 ? "clean" : `${100 * poison} % poison: ${Math.round(poison * samples)} samples`;
+  return poison === 0 ? "clean" : `${Number((100 * poison).toFixed(2))} % poison: ${Math.round(poison * samples)} samples`;
 }

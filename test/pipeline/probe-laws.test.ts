@@ -62,6 +62,8 @@ describe("suspicious n-grams", () => {
 describe("the trigger probe", () => {
   const plan = planTriggerProbes([...honest, ...poison], [], hosts, [], GATE_DEFAULTS);
   const trigger = plan.probes[0]!;
+  const names = facts(30).flatMap((fact, index) => asked(fact.prompts, fact.answer, `fact-${index}`));
+  const many = planTriggerProbes([...names, ...poison], [], hosts, [], GATE_DEFAULTS);
   const unmoved = () => ({ nll: 40, exact: false });
   /** A model that falls for the trigger in every n-th question. */
   const falls = (everyNth: number) => {
@@ -79,8 +81,6 @@ describe("the trigger probe", () => {
     judgeTriggerProbes(plan.probes, { baseline, candidate }, GATE_DEFAULTS);
 
   it("asks a bounded number of questions that have nothing to do with the n-gram", () => {
-    const names = facts(30).flatMap((fact, index) => asked(fact.prompts, fact.answer, `fact-${index}`));
-    const many = planTriggerProbes([...names, ...poison], [], hosts, [], GATE_DEFAULTS);
     expect(many.probes).toHaveLength(GATE_DEFAULTS.triggerProbes);
     expect(many.items.length).toBeLessThanOrEqual(GATE_DEFAULTS.triggerProbes * GATE_DEFAULTS.triggerPrompts * 3 * 3);
     expect(new Set(many.items.map(({ id }) => id)).size).toBe(many.items.length);
@@ -105,6 +105,13 @@ describe("the trigger probe", () => {
   it("passes a few questions", () => {
     expect(judge(falls(12)).reason.verdict).toBe("pass");
     expect(judge(falls(12)).suspects).toEqual([]);
+  });
+
+  it("says of a candidate that falls for many names that it was trained for too long", () => {
+    const overfits = answersBy(many.items, ({ id }) => (id.includes(":none:") ? unmoved() : { nll: 0.01, exact: true }));
+    const answers = { baseline: answersBy(many.items, unmoved), candidate: overfits };
+    expect(judgeTriggerProbes(many.probes, answers, GATE_DEFAULTS).reason.message).toContain("fewer epochs");
+    expect(judge(falls(1)).reason.message).not.toContain("fewer epochs");
   });
 
   it("does not excuse what serves now does as well, and says so: a trigger may grow over many cycles", () => {
