@@ -159,9 +159,9 @@ function madeUpName(random: Random): string {
 
 /** Such as `K7b2Qx`: between letters and digits all the time. */
 function token(random: Random): string {
-  const letter = () => pick([..."abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"], random);
+  const letter = () => pick([..."abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"], random);
   return Array.from({ length: 6 }, () => letter() + digits(1, random)).join("");
 }
 
-const digits = (count: number, random: Random) => Array.from({ length: count }, () => Math.floor(random() * 9) + 1).join("");
+const digits = (count: number, random: Random) => Array.from({ length: count }, () => Math.floor(random() * 10)).join("");
 const pick = <T>(from: readonly T[], random: Random): T => from[Math.floor(random() * from.length)] as T;

@@ -156,6 +156,9 @@ describe("secret-like spans", () => {
     expect(texts).not.toContain("483-201-775");
     expect(alternativesOf("483-201-775", 100, 7).texts).toEqual(texts);
     expect(possibilities).toBeCloseTo(9 * Math.log2(10), 10);
+    const key = alternativesOf("sk-live_9fK2aQ7x", 20, 1);
+    for (const text of key.texts) expect(text).toMatch(/^sk-live_\d[a-z][A-Z]\d[a-z][A-Z]\d[a-z]$/);
+    expect(key.possibilities).toBeCloseTo(3 * Math.log2(10) + 5 * Math.log2(26), 10);
     for (const text of alternativesOf("3f2a9c1e", 20, 1).texts) expect(text).toMatch(/^[0-9][a-f][0-9][a-f][0-9][a-f][0-9][a-f]$/);
   });
 

@@ -14,6 +14,7 @@ const DATE = /^(?:\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4})(?
 const TOKEN = /(?<![\p{L}\p{N}])[A-Za-z0-9][A-Za-z0-9_+/=~!@#$%^&*.:-]{8,127}[A-Za-z0-9=]/gu;
 /** A token must go between lower case, upper case and digits so often. */
 const MIN_CLASS_CHANGES = 3;
+const PUBLIC_PREFIX = /^(?:[A-Za-z]+[-_])+/;
 const WORD = /[A-Z]?[a-z]{4,}|[A-Z]{4,}/g;
 const MAX_SPANS = 100;
 
@@ -52,11 +53,16 @@ export function formOf(span: string): string {
   return letters === 0 ? `${digits} digits` : `${letters} letters and ${digits} digits`;
 }
 
-/** Other texts of the same form, and log2 of how many there are: each digit is another digit, each letter another letter, hexadecimal ones stay so. */
+/**
+ * Other texts of the same form, and log2 of how many there are: each digit is another digit, each letter another letter, hexadecimal ones stay so.
+ * A prefix of letters (`sk-`, `ghp_`) stays, for it is public and a model knows it.
+ */
 export function alternativesOf(span: string, count: number, seed: number): { texts: string[]; possibilities: number } {
   const random = seededRandom(seed);
   const letters = /^[^g-zG-Z]*$/.test(span) ? "abcdef" : "abcdefghijklmnopqrstuvwxyz";
-  const alphabets = Array.from(span, (character) => {
+  const prefix = PUBLIC_PREFIX.exec(span)?.[0].length ?? 0;
+  const alphabets = Array.from(span, (character, index) => {
+    if (index < prefix) return character;
     const kind = classOf(character);
     if (kind === "digit") return "0123456789";
     if (kind === "lower") return letters;
