@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { choiceProbabilities, expectedCalibrationError, fitChoice, type LabelledChoice } from "../../src/router/calibrated-choice.js";
+import { gramOf, invertPositiveDefinite } from "../../src/router/positive-definite.js";
 import { exchangeWords, readQuestion } from "../../src/router/question.js";
 import { sphericalKMeans } from "../../src/router/spherical-k-means.js";
 import { TermOdds } from "../../src/router/term-odds.js";
@@ -35,6 +36,21 @@ describe("the vector block", () => {
     const block = new VectorBlock([[0, 1]], 2);
     const scale = block.setQuery([1, 3], mean);
     expect(block.multiply()[0]! * scale).toBeCloseTo(1);
+  });
+});
+
+describe("the inverse of a positive definite matrix", () => {
+  it.each([1, 15, 16, 17, 80])("times the matrix is the identity, with %i rows", async (size) => {
+    const random = seededRandom(size);
+    const vectors = Array.from({ length: size }, () => Float32Array.from({ length: 2 * size }, () => random() - 0.5));
+    const ridge = 0.5;
+    const pause = async () => {};
+    const inverse = await invertPositiveDefinite(await gramOf(new VectorBlock(vectors, 2 * size), ridge, pause), pause);
+    for (const [index, vector] of vectors.entries()) {
+      const column = vectors.map((other, row) => dot(vector, other) + (row === index ? ridge : 0));
+      const identity = inverse.productWith(column);
+      for (const [row, value] of identity.entries()) expect(value).toBeCloseTo(row === index ? 1 : 0, 4);
+    }
   });
 });
 
