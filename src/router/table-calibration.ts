@@ -40,7 +40,7 @@ export async function calibrateTable(table: RoutingTable, probes: LinearProbes):
   if (examples.length === 0) return;
   const choices = withNegatives([...examples, ...careful], foreign, general);
   const weights = await fitChoice(choices, WEIGHT_PRIOR);
-  const { scale, calibrationError } = await heldOutScale(choices, withNegatives([...careful, ...free], foreign, general));
+  const { scale, calibrationError } = await heldOutScale(choices, withNegatives([...careful, ...free], foreign, general), weights);
   table.weights = weights.map((weight) => weight * scale);
   table.calibrationError = calibrationError;
 }
@@ -119,21 +119,23 @@ function weighted(choices: readonly AboutExample[], total: number): AboutExample
 
 /**
  * The scale of the utilities that makes the judged choices most likely (a temperature, Guo et al. 2017) by weights that were fitted
- * without their examples; and the calibration error that this leaves on those that were fitted. It only softens: examples that find each other with ease are
- * no reason to be surer of users' questions.
+ * without their examples; and the calibration error that this leaves on those that were fitted. It only softens: examples that find each
+ * other with ease are no reason to be surer of users' questions. The fits start from `weights`, which are near.
  */
 async function heldOutScale(
   fitted: readonly AboutExample[],
   judged: readonly AboutExample[],
+  weights: readonly number[],
 ): Promise<{ scale: number; calibrationError: number }> {
   const heldOut = { fitted: [] as LabelledChoice[], judged: [] as LabelledChoice[] };
   for (let fold = 0; fold < FOLDS; fold++) {
     const isHeldOut = ({ about }: AboutExample): boolean => about % FOLDS === fold;
-    const weights = await fitChoice(
+    const without = await fitChoice(
       fitted.filter((choice) => !isHeldOut(choice)),
       WEIGHT_PRIOR,
+      weights,
     );
-    const utilities = (choice: AboutExample) => ({ ...choice, features: choice.features.map((values) => [utilityOf(values, weights)]) });
+    const utilities = (choice: AboutExample) => ({ ...choice, features: choice.features.map((values) => [utilityOf(values, without)]) });
     heldOut.fitted.push(...fitted.filter(isHeldOut).map(utilities));
     heldOut.judged.push(...judged.filter(isHeldOut).map(utilities));
   }
