@@ -78,7 +78,8 @@ export class VectorBlock {
   readonly #stride: number;
   readonly #floats: Float32Array;
   readonly #query: Float32Array;
-  readonly #output: Float32Array;
+  /** What was multiplied last, row by row; each `multiply` overwrites its rows. */
+  readonly products: Float32Array;
   readonly #dots: DotProducts;
   readonly #rowsAt: number;
   readonly #outputAt: number;
@@ -93,7 +94,7 @@ export class VectorBlock {
     const memory = new Memory({ initial: pages, maximum: pages });
     this.#floats = new Float32Array(memory.buffer);
     this.#query = this.#floats.subarray(0, dimensions);
-    this.#output = this.#floats.subarray(this.#outputAt / 4, this.#outputAt / 4 + this.rows);
+    this.products = this.#floats.subarray(this.#outputAt / 4, this.#outputAt / 4 + this.rows);
     for (const [row, vector] of vectors.entries()) this.#floats.set(vector, this.#rowsAt / 4 + row * this.#stride);
     compiled ??= new Module(assembleDotProducts());
     this.#dots = new Instance(compiled, { js: { memory } }).exports.dots;
@@ -128,14 +129,13 @@ export class VectorBlock {
   }
 
   /**
-   * Dot products of the query with the rows `from` to `to` (excluded); the answer's index is the row, and the next call
-   * overwrites it. At least the first `dimensions` numbers count, none after them that the query has not.
+   * Dot products of the query with the rows `from` to `to` (excluded): answers `products`. At least the first `dimensions` numbers count, none after them that the query has not.
    */
   multiply(from = 0, to = this.rows, dimensions = this.dimensions): Float32Array {
     const stride = this.#stride * 4;
     const bytes = Math.max(1, Math.ceil(dimensions / STEP)) * STEP * 4;
     if (to > from) this.#dots(0, this.#rowsAt + from * stride, this.#outputAt + from * 4, to - from, stride, bytes);
-    return this.#output;
+    return this.products;
   }
 
   /** Dot products of all rows with the vector; the next call overwrites them. */

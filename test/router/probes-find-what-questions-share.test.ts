@@ -93,6 +93,7 @@ describe("a routing table", () => {
     );
     const { rows } = await fitProbes(profiles, DIMENSIONS);
     const table = new RoutingTable(profiles, rows, background);
-    expect(table.score(draw(0), readQuestion("adapter-0 1"))).toHaveLength(compared);
+    const [scored] = table.score(draw(0), [{ question: readQuestion("adapter-0 1") }]);
+    expect(scored).toHaveLength(compared);
   });
 });
