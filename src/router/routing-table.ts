@@ -91,11 +91,8 @@ export class RoutingTable {
     this.background = background;
     const isFew = this.profiles.length <= FEW_ADAPTERS;
     this.#rowBudget = isFew ? Number.POSITIVE_INFINITY : ROW_BUDGET;
-    this.#lexicon = new Lexicon(this.profiles.map(({ questions }) => questions.map(({ words }) => words)));
-    this.#odds = new TermOdds(
-      this.profiles.map(({ questions }) => questions),
-      background.questions,
-    );
+    this.#lexicon = new Lexicon(this.profiles);
+    this.#odds = new TermOdds(this.profiles, background.questions);
     const rows: Float32Array[] = this.profiles.map(({ mean }) => mean);
     for (const [index, { clusters, exemplars }] of this.profiles.entries()) {
       const from = rows.length;
