@@ -78,10 +78,7 @@ function flatten(choices: readonly LabelledChoice[], size: number): FlatChoices 
   const features = new Float64Array(size * counts.reduce((sum, count) => sum + count, 0));
   let at = 0;
   for (const choice of choices) {
-    for (const values of choice.features) {
-      features.set(values, at);
-      at += size;
-    }
+    for (const values of choice.features) for (let index = 0; index < size; index++) features[at++] = values[index]!;
   }
   return {
     counts,

@@ -29,7 +29,7 @@ export interface LinearProbes {
  */
 export async function fitProbes(profiles: readonly AdapterProfile[], dimensions: number): Promise<LinearProbes> {
   const pause = timeSlices();
-  const solve = await ridgeSolver(new VectorBlock(sampleOf(profiles), dimensions), pause);
+  const solve = await ridgeSolver(sampleOf(profiles, dimensions), pause);
   const rows: Float32Array[] = [];
   for (const { mean, meanNorm } of profiles) {
     await pause();
@@ -53,14 +53,23 @@ async function ridgeSolver(examples: VectorBlock, pause: () => Promise<void>): P
 }
 
 /** Equally many exemplars of each adapter, or of every n-th, scaled so that they stand for all of its vectors. */
-function sampleOf(profiles: readonly AdapterProfile[]): Float32Array[] {
+function sampleOf(profiles: readonly AdapterProfile[], dimensions: number): VectorBlock {
   const stride = Math.ceil(profiles.length / MAX_ROWS);
   const perAdapter = Math.max(1, Math.floor(MAX_ROWS / profiles.length));
-  return profiles
-    .filter((_, index) => index % stride === 0)
-    .flatMap(({ exemplars, clusters }) => {
-      const chosen = exemplars.slice(0, perAdapter);
-      const scale = Math.sqrt(clusters.assignment.length / chosen.length);
-      return chosen.map((vector) => vector.map((value) => value * scale));
-    });
+  const sampled = profiles.filter((_, index) => index % stride === 0);
+  const sample = new VectorBlock(
+    sampled.flatMap(({ exemplars }) => exemplars.slice(0, perAdapter)),
+    dimensions,
+  );
+  let row = 0;
+  for (const { exemplars, clusters } of sampled) {
+    const count = Math.min(perAdapter, exemplars.length);
+    const scale = Math.sqrt(clusters.assignment.length / count);
+    for (const end = row + count; row < end; row++) scaleBy(sample.row(row), scale);
+  }
+  return sample;
+}
+
+function scaleBy(vector: Float32Array, factor: number): void {
+  for (let index = 0; index < vector.length; index++) vector[index]! *= factor;
 }

@@ -49,7 +49,8 @@ export class TermOdds {
       const found = this.#known.get(term);
       if (found !== undefined) known.push({ id: found.id, count: found.count, isContent: content.has(term) });
     }
-    const held = heldOut && new Set(this.#adapters[heldOut.adapter]!.questions[heldOut.example]!.terms.map((term) => this.#known.get(term)!.id));
+    const held =
+      heldOut && new Set(this.#adapters[heldOut.adapter]!.questions[heldOut.example]!.terms.map((term) => this.#known.get(term)!.id));
     const root = Math.sqrt(Math.max(1, words.length));
     return adapters.map((adapter) => {
       const isHeld = adapter === heldOut?.adapter;

@@ -129,12 +129,14 @@ export class VectorBlock {
   }
 
   /**
-   * Dot products of the query with the rows `from` to `to` (excluded): answers `products`. At least the first `dimensions` numbers count, none after them that the query has not.
+   * Dot products of the query with the rows `from` to `to` (excluded): answers `products`. The numbers before `start` and from `end` on
+   * must be zeros in the query or in the rows; most of them are skipped.
    */
-  multiply(from = 0, to = this.rows, dimensions = this.dimensions): Float32Array {
+  multiply(from = 0, to = this.rows, start = 0, end = this.dimensions): Float32Array {
     const stride = this.#stride * 4;
-    const bytes = Math.max(1, Math.ceil(dimensions / STEP)) * STEP * 4;
-    if (to > from) this.#dots(0, this.#rowsAt + from * stride, this.#outputAt + from * 4, to - from, stride, bytes);
+    const skipped = Math.floor(start / STEP) * STEP * 4;
+    const bytes = Math.max(1, Math.ceil(end / STEP)) * STEP * 4 - skipped;
+    if (to > from) this.#dots(skipped, this.#rowsAt + from * stride + skipped, this.#outputAt + from * 4, to - from, stride, bytes);
     return this.products;
   }
 
