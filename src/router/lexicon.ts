@@ -35,10 +35,13 @@ export class Lexicon {
   readonly #words = new Map<string, Posting>();
   readonly #grams = new Map<string, Posting>();
   readonly #adapters: readonly AdapterWords[];
+  /** Of each adapter the number of questions. */
+  readonly #sizes: Int32Array;
   readonly #match: LexicalMatch;
 
   constructor(adapters: readonly AdapterWords[]) {
     this.#adapters = adapters;
+    this.#sizes = Int32Array.from(adapters, ({ questions }) => questions.length);
     for (const [adapter, { vocabulary }] of adapters.entries()) {
       index(this.#words, vocabulary.stems, adapter);
       index(this.#grams, vocabulary.grams, adapter);
@@ -60,10 +63,8 @@ export class Lexicon {
       if (!isKnown) this.#addUnknownWord(stem, weight, heldOut?.adapter ?? -1, heldGrams);
     }
     if (total === 0) return this.#match;
-    for (let adapter = 0; adapter < coverage.length; adapter++) {
-      coverage[adapter]! /= total;
-      specificity[adapter]! /= total;
-    }
+    divide(coverage, total);
+    divide(specificity, total);
     return this.#match;
   }
 
@@ -86,7 +87,7 @@ export class Lexicon {
 
   #rate(posting: Posting, index: number, heldAdapter: number): number {
     const adapter = posting.adapters[index]!;
-    return (posting.counts[index]! - (adapter === heldAdapter ? 1 : 0)) / this.#adapters[adapter]!.questions.length;
+    return (posting.counts[index]! - (adapter === heldAdapter ? 1 : 0)) / this.#sizes[adapter]!;
   }
 
   /** Forms and compounds: what share of the word's 4-grams does the adapter know? */
@@ -110,6 +111,11 @@ export class Lexicon {
       this.#match.specificity[adapter]! += (weight * share * share * share) / shares;
     }
   }
+}
+
+/** A function of its own, since V8 leaves and re-enters the optimised code of a long loop in the middle of `match` again and again. */
+function divide(values: Float32Array, divisor: number): void {
+  for (let index = 0; index < values.length; index++) values[index]! /= divisor;
 }
 
 function index(postings: Map<string, Posting>, { keys, counts }: KeyCounts, adapter: number): void {

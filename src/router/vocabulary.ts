@@ -3,7 +3,7 @@ import type { Question } from "./question.js";
 /** In how many questions each key is found. */
 export interface KeyCounts {
   keys: readonly string[];
-  counts: Uint32Array;
+  counts: Int32Array;
 }
 
 /** What an adapter's questions are made of; counted once, since tables of many adapters are put together from it again and again. */
@@ -37,5 +37,5 @@ export function gramsOf(stem: string): string[] {
 function countsOf(questions: readonly Iterable<string>[]): KeyCounts {
   const counts = new Map<string, number>();
   for (const keys of questions) for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1);
-  return { keys: [...counts.keys()], counts: Uint32Array.from(counts.values()) };
+  return { keys: [...counts.keys()], counts: Int32Array.from(counts.values()) };
 }
