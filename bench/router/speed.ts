@@ -3,9 +3,9 @@ import { LexicalEmbedder } from "../../src/embedders/index.js";
 import { AdapterRouter, MemoryAdapterRegistry } from "../../src/router/index.js";
 import { TableBuilder } from "../../src/router/table-builder.js";
 import { dot, normalised, sumOf } from "../../src/router/unit-vectors.js";
-import { seededRandom } from "../../src/support/seeded-random.js";
 import type { Adapter } from "../../src/types/adapter.js";
 import { median } from "../statistics.ts";
+import { drawAdapters, pick } from "./drawn-adapters.ts";
 
 const EXAMPLES = 10;
 const QUESTIONS = 256;
@@ -20,31 +20,6 @@ interface Question {
 }
 
 type Decide = (question: Question) => unknown;
-
-const random = seededRandom(1);
-const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)]!;
-const FRAMES = [
-  "What is the # of the #?",
-  "How do I get a # for my #?",
-  "Who can help me with the # and the #?",
-  "Please explain the # of a #.",
-];
-const newWord = (): string =>
-  Array.from({ length: 2 + Math.floor(random() * 2) }, () => pick([..."bdfgklmnprst"]) + pick([..."aeiou"])).join("");
-
-/** Adapters whose questions share their frames and some words, and have their own words besides. */
-function drawAdapters(count: number): Adapter[] {
-  const shared = Array.from({ length: 200 }, newWord);
-  return Array.from({ length: count }, (_, index) => {
-    const own = Array.from({ length: 12 }, newWord);
-    const examples = Array.from({ length: EXAMPLES }, () =>
-      pick(FRAMES)
-        .replace("#", () => pick(own))
-        .replace("#", () => pick([...own, ...shared])),
-    );
-    return { id: `domain-${index}@v1`, name: `domain-${index}`, domain: `domain-${index}`, examples } as unknown as Adapter;
-  });
-}
 
 async function oneCentroid(adapters: readonly Adapter[], embedder: LexicalEmbedder): Promise<Decide> {
   const centroids: Float32Array[] = [];
@@ -97,7 +72,7 @@ const contenders: Record<string, (adapters: readonly Adapter[], embedder: Lexica
 };
 const [name, count] = process.argv.slice(2) as [string, string];
 const embedder = new LexicalEmbedder();
-const adapters = drawAdapters(Number(count));
+const adapters = drawAdapters(Number(count), EXAMPLES);
 const texts = Array.from({ length: QUESTIONS }, () => pick(pick(adapters).examples).replace("the", "this"));
 const vectors = await embedder.embed(texts);
 const questions = texts.map((text, index): Question => ({ text, vector: vectors[index]! }));

@@ -5,12 +5,14 @@ import type { Background, EmbedTexts } from "./background.js";
 import { type Question, readQuestion } from "./question.js";
 import { type Clusters, sphericalKMeans } from "./spherical-k-means.js";
 import { centred, dot, normalised, sumOf } from "./unit-vectors.js";
+import { type Vocabulary, vocabularyOf } from "./vocabulary.js";
 
 /** What the router knows of one adapter's questions; made once, since adapters are immutable. */
 export interface AdapterProfile {
   id: string;
   /** Every distinct example, taken apart. */
   questions: Question[];
+  vocabulary: Vocabulary;
   /** Direction of all examples together. */
   mean: Float32Array;
   /** Length of the sum behind `mean`. */
@@ -41,9 +43,11 @@ export async function profileAdapter(
   const vectors = embedded.map((vector) => centred(normalised(vector), background.mean));
   const sum = sumOf(vectors, background.mean.length);
   const groups = Math.max(1, Math.min(MAX_CLUSTERS, Math.round(Math.sqrt(vectors.length / 2))));
+  const questions = examples.map(readQuestion);
   return {
     id: adapter.id,
-    questions: examples.map(readQuestion),
+    questions,
+    vocabulary: vocabularyOf(questions),
     mean: normalised(sum),
     meanNorm: Math.sqrt(dot(sum, sum)),
     clusters: sphericalKMeans(vectors, groups),

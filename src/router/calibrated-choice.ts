@@ -38,58 +38,124 @@ export interface WeightPrior {
 const MAX_STEPS = 50;
 const TOLERANCE = 1e-6;
 
-/** The most probable weights, by Newton's method with step halving (the posterior is concave); yields after each step. */
-export async function fitChoice(choices: readonly LabelledChoice[], prior: WeightPrior): Promise<number[]> {
-  let weights = [...prior.mean];
-  let best = logPosterior(choices, weights, prior);
+/**
+ * The most probable weights, by Newton's method with step halving from `start` (the posterior is concave, so that it decides no more than
+ * the number of steps); yields after each step.
+ */
+export async function fitChoice(choices: readonly LabelledChoice[], prior: WeightPrior, start = prior.mean): Promise<number[]> {
+  const flat = flatten(choices, prior.mean.length);
+  let best = posteriorAt(start, flat, prior);
   for (let step = 0; step < MAX_STEPS; step++) {
     await new Promise((resolve) => setImmediate(resolve));
-    const direction = newtonDirection(choices, weights, prior);
-    const before = best;
-    for (let length = 1; length > 1e-4 && best === before; length /= 2) {
-      const proposal = weights.map((weight, index) => weight + length * direction[index]!);
-      const value = logPosterior(choices, proposal, prior);
-      if (value > best) [weights, best] = [proposal, value];
+    const { weights, value, curvature, gradient } = best;
+    const direction = solve(curvature, gradient);
+    for (let length = 1; length > 1e-4 && best.value === value; length /= 2) {
+      const proposal = posteriorAt(
+        weights.map((weight, index) => weight + length * direction[index]!),
+        flat,
+        prior,
+      );
+      if (proposal.value > value) best = proposal;
     }
-    if (best - before < TOLERANCE) break;
+    if (best.value - value < TOLERANCE) break;
   }
-  return weights;
+  return [...best.weights];
 }
 
-function logPosterior(choices: readonly LabelledChoice[], weights: readonly number[], prior: WeightPrior): number {
-  let sum = 0;
-  for (const [index, weight] of weights.entries()) sum -= 0.5 * prior.precision[index]! * (weight - prior.mean[index]!) ** 2;
-  for (const { features, label, weight } of choices) {
-    const probabilities = choiceProbabilities(features, weights);
-    const right = label >= 0 ? probabilities[label]! : 1 - probabilities.reduce((total, value) => total + value, 0);
-    sum += weight * Math.log(Math.max(right, 1e-12));
-  }
-  return sum;
+/** Choices one behind the other, since they are gone through many times. */
+interface FlatChoices {
+  /** Of each choice, the number of its candidates, its label and its weight. */
+  counts: Int32Array;
+  labels: Int32Array;
+  weights: Float64Array;
+  /** All candidates' features. */
+  features: Float64Array;
+  mostCandidates: number;
 }
 
-/** Inverse of the negative second derivatives, times the gradient. */
-function newtonDirection(choices: readonly LabelledChoice[], weights: readonly number[], prior: WeightPrior): number[] {
+function flatten(choices: readonly LabelledChoice[], size: number): FlatChoices {
+  const counts = Int32Array.from(choices, ({ features }) => features.length);
+  const features = new Float64Array(size * counts.reduce((sum, count) => sum + count, 0));
+  let at = 0;
+  for (const choice of choices) {
+    for (const values of choice.features) for (let index = 0; index < size; index++) features[at++] = values[index]!;
+  }
+  return {
+    counts,
+    labels: Int32Array.from(choices, ({ label }) => label),
+    weights: Float64Array.from(choices, ({ weight }) => weight),
+    features,
+    mostCandidates: counts.reduce((most, count) => Math.max(most, count), 0),
+  };
+}
+
+/** The log posterior at these weights, its gradient and its negative second derivatives. */
+interface Posterior {
+  weights: readonly number[];
+  value: number;
+  gradient: number[];
+  curvature: number[][];
+}
+
+function posteriorAt(weights: readonly number[], choices: FlatChoices, prior: WeightPrior): Posterior {
   const size = weights.length;
-  const gradient = weights.map((weight, index) => -prior.precision[index]! * (weight - prior.mean[index]!));
-  const curvature = weights.map((_, row) => weights.map((__, column) => (row === column ? prior.precision[row]! : 0)));
+  const { features } = choices;
+  const at = Float64Array.from(weights);
+  const gradient = Float64Array.from(weights, (weight, index) => -prior.precision[index]! * (weight - prior.mean[index]!));
+  const curvature = new Float64Array(size * size);
+  let value = 0;
+  for (let row = 0; row < size; row++) {
+    value -= 0.5 * prior.precision[row]! * (weights[row]! - prior.mean[row]!) ** 2;
+    curvature[row * size + row] = prior.precision[row]!;
+  }
+  const probabilities = new Float64Array(choices.mostCandidates);
   const mean = new Float64Array(size);
-  for (const { features, label, weight } of choices) {
-    const probabilities = choiceProbabilities(features, weights);
+  let first = 0;
+  for (let choice = 0; choice < choices.counts.length; choice++) {
+    const count = choices.counts[choice]!;
+    const label = choices.labels[choice]!;
+    const weight = choices.weights[choice]!;
+    const outside = chooseAmong(probabilities, count, features, first, at);
+    value += weight * Math.log(Math.max(label >= 0 ? probabilities[label]! : outside, 1e-12));
     mean.fill(0);
-    for (const [candidate, values] of features.entries()) {
+    for (let candidate = 0; candidate < count; candidate++) {
       const probability = probabilities[candidate]!;
+      const from = first + candidate * size;
       for (let row = 0; row < size; row++) {
-        mean[row]! += probability * values[row]!;
-        for (let column = 0; column <= row; column++) curvature[row]![column]! += weight * probability * values[row]! * values[column]!;
+        const share = probability * features[from + row]!;
+        mean[row]! += share;
+        for (let column = 0; column <= row; column++) curvature[row * size + column]! += weight * share * features[from + column]!;
       }
     }
     for (let row = 0; row < size; row++) {
-      gradient[row]! += weight * ((label >= 0 ? features[label]![row]! : 0) - mean[row]!);
-      for (let column = 0; column <= row; column++) curvature[row]![column]! -= weight * mean[row]! * mean[column]!;
+      gradient[row]! += weight * ((label >= 0 ? features[first + label * size + row]! : 0) - mean[row]!);
+      for (let column = 0; column <= row; column++) curvature[row * size + column]! -= weight * mean[row]! * mean[column]!;
     }
+    first += count * size;
   }
-  for (let row = 0; row < size; row++) for (let column = 0; column < row; column++) curvature[column]![row] = curvature[row]![column]!;
-  return solve(curvature, gradient);
+  const symmetric = Array.from({ length: size }, (_, row) =>
+    Array.from({ length: size }, (__, column) => curvature[Math.max(row, column) * size + Math.min(row, column)]!),
+  );
+  return { weights, value, gradient: [...gradient], curvature: symmetric };
+}
+
+/** Writes the candidates' probabilities, and answers the base model's. */
+function chooseAmong(probabilities: Float64Array, count: number, features: Float64Array, first: number, weights: Float64Array): number {
+  const size = weights.length;
+  let largest = 0;
+  for (let candidate = 0; candidate < count; candidate++) {
+    let utility = 0;
+    for (let index = 0; index < size; index++) utility += features[first + candidate * size + index]! * weights[index]!;
+    probabilities[candidate] = utility;
+    if (utility > largest) largest = utility;
+  }
+  let total = Math.exp(-largest);
+  for (let candidate = 0; candidate < count; candidate++) {
+    probabilities[candidate] = Math.exp(probabilities[candidate]! - largest);
+    total += probabilities[candidate]!;
+  }
+  for (let candidate = 0; candidate < count; candidate++) probabilities[candidate]! /= total;
+  return Math.exp(-largest) / total;
 }
 
 /** Gaussian elimination with pivoting; the matrix is positive definite. */

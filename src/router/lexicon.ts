@@ -1,4 +1,6 @@
 import type { ContentWord } from "../embedders/index.js";
+import type { AdapterProfile } from "./adapter-profile.js";
+import { gramsOf, type KeyCounts } from "./vocabulary.js";
 
 /** How each adapter's vocabulary meets a query; the index is the adapter's. */
 export interface LexicalMatch {
@@ -20,35 +22,31 @@ interface Posting {
   counts: number[];
 }
 
-const GRAM_LENGTH = 4;
 /** Share of an unknown word's grams that must be known before it counts as a form or a compound of known words. */
 const MIN_GRAM_SHARE = 0.5;
 /** A word seen once may be chance: it counts 1 / (1 + this), twice 2 / (2 + this). */
 const RARITY = 0.5;
 
-function gramsOf(stem: string): string[] {
-  const grams = new Set<string>();
-  for (let start = 0; start + GRAM_LENGTH <= stem.length; start++) grams.add(stem.slice(start, start + GRAM_LENGTH));
-  return [...grams];
-}
+/** An adapter's examples, as the indices read them. */
+export type AdapterWords = Pick<AdapterProfile, "questions" | "vocabulary">;
 
 /** The content words of all adapters' examples, as an inverted index: a query costs what its own words cost. */
 export class Lexicon {
   readonly #words = new Map<string, Posting>();
   readonly #grams = new Map<string, Posting>();
-  readonly #examples: readonly (readonly (readonly ContentWord[])[])[];
+  readonly #adapters: readonly AdapterWords[];
+  /** Of each adapter the number of questions. */
+  readonly #sizes: Int32Array;
   readonly #match: LexicalMatch;
 
-  /** One list of examples an adapter, each as its content words. */
-  constructor(examplesByAdapter: readonly (readonly (readonly ContentWord[])[])[]) {
-    this.#examples = examplesByAdapter;
-    for (const [adapter, examples] of examplesByAdapter.entries()) {
-      for (const words of examples) {
-        for (const { stem } of words) count(this.#words, stem, adapter);
-        for (const gram of new Set(words.flatMap(({ stem }) => gramsOf(stem)))) count(this.#grams, gram, adapter);
-      }
+  constructor(adapters: readonly AdapterWords[]) {
+    this.#adapters = adapters;
+    this.#sizes = Int32Array.from(adapters, ({ questions }) => questions.length);
+    for (const [adapter, { vocabulary }] of adapters.entries()) {
+      index(this.#words, vocabulary.stems, adapter);
+      index(this.#grams, vocabulary.grams, adapter);
     }
-    this.#match = { coverage: new Float32Array(examplesByAdapter.length), specificity: new Float32Array(examplesByAdapter.length) };
+    this.#match = { coverage: new Float32Array(adapters.length), specificity: new Float32Array(adapters.length) };
   }
 
   /** The next call overwrites the answer's arrays. */
@@ -56,7 +54,7 @@ export class Lexicon {
     const { coverage, specificity } = this.#match;
     coverage.fill(0);
     specificity.fill(0);
-    const heldStems = heldOut && new Set(this.#examples[heldOut.adapter]![heldOut.example]!.map(({ stem }) => stem));
+    const heldStems = heldOut && new Set(this.#adapters[heldOut.adapter]!.questions[heldOut.example]!.words.map(({ stem }) => stem));
     const heldGrams = heldStems && new Set([...heldStems].flatMap(gramsOf));
     let total = 0;
     for (const { stem, weight } of words) {
@@ -65,10 +63,8 @@ export class Lexicon {
       if (!isKnown) this.#addUnknownWord(stem, weight, heldOut?.adapter ?? -1, heldGrams);
     }
     if (total === 0) return this.#match;
-    for (let adapter = 0; adapter < coverage.length; adapter++) {
-      coverage[adapter]! /= total;
-      specificity[adapter]! /= total;
-    }
+    divide(coverage, total);
+    divide(specificity, total);
     return this.#match;
   }
 
@@ -91,7 +87,7 @@ export class Lexicon {
 
   #rate(posting: Posting, index: number, heldAdapter: number): number {
     const adapter = posting.adapters[index]!;
-    return (posting.counts[index]! - (adapter === heldAdapter ? 1 : 0)) / this.#examples[adapter]!.length;
+    return (posting.counts[index]! - (adapter === heldAdapter ? 1 : 0)) / this.#sizes[adapter]!;
   }
 
   /** Forms and compounds: what share of the word's 4-grams does the adapter know? */
@@ -117,17 +113,18 @@ export class Lexicon {
   }
 }
 
-function count(index: Map<string, Posting>, key: string, adapter: number): void {
-  let posting = index.get(key);
-  if (posting === undefined) {
-    posting = { adapters: [], counts: [] };
-    index.set(key, posting);
-  }
-  // Adapters are indexed one after the other, so the one at hand can only be the last.
-  const last = posting.adapters.length - 1;
-  if (posting.adapters[last] === adapter) posting.counts[last]!++;
-  else {
-    posting.adapters.push(adapter);
-    posting.counts.push(1);
+/** A function of its own, since V8 leaves and re-enters the optimised code of a long loop in the middle of `match` again and again. */
+function divide(values: Float32Array, divisor: number): void {
+  for (let index = 0; index < values.length; index++) values[index]! /= divisor;
+}
+
+function index(postings: Map<string, Posting>, { keys, counts }: KeyCounts, adapter: number): void {
+  for (let position = 0; position < keys.length; position++) {
+    const posting = postings.get(keys[position]!);
+    if (posting === undefined) postings.set(keys[position]!, { adapters: [adapter], counts: [counts[position]!] });
+    else {
+      posting.adapters.push(adapter);
+      posting.counts.push(counts[position]!);
+    }
   }
 }

@@ -26,10 +26,9 @@ export interface ScoredAdapter {
   features: number[];
 }
 
-/** How to take a query, and what to ignore for leave-one-out. */
-export interface ScoreOptions {
-  /** Centres the query first; without it the query is centred already. */
-  mean?: Float32Array;
+/** How an embedded query is put, and what to ignore for leave-one-out. */
+export interface Wording {
+  question: Question;
   heldOut?: HeldOutExample;
   /** The query's share in the probes' answer to it, which is taken out. */
   leverage?: number;
@@ -79,6 +78,8 @@ export class RoutingTable {
   readonly #rowBudget: number;
   /** Scratch space of the preselection. */
   readonly #scores: Float32Array;
+  /** Which adapters' rows the query at hand was multiplied with. */
+  readonly #isCompared: Uint8Array;
   /** How like general questions are to the nearest sub-centroid and exemplar: the zero of those features. */
   #centroidZero = 0;
   #exemplarZero = 0;
@@ -90,11 +91,8 @@ export class RoutingTable {
     this.background = background;
     const isFew = this.profiles.length <= FEW_ADAPTERS;
     this.#rowBudget = isFew ? Number.POSITIVE_INFINITY : ROW_BUDGET;
-    this.#lexicon = new Lexicon(this.profiles.map(({ questions }) => questions.map(({ words }) => words)));
-    this.#odds = new TermOdds(
-      this.profiles.map(({ questions }) => questions),
-      background.questions,
-    );
+    this.#lexicon = new Lexicon(this.profiles);
+    this.#odds = new TermOdds(this.profiles, background.questions);
     const rows: Float32Array[] = this.profiles.map(({ mean }) => mean);
     for (const [index, { clusters, exemplars }] of this.profiles.entries()) {
       const from = rows.length;
@@ -102,6 +100,7 @@ export class RoutingTable {
       this.#rows.push({ from, clusters: clusters.centroids.length, to: rows.length });
     }
     this.#scores = new Float32Array(this.profiles.length);
+    this.#isCompared = new Uint8Array(this.profiles.length);
     this.#block = new VectorBlock(rows, background.mean.length);
     this.#findZeros();
   }
@@ -114,7 +113,7 @@ export class RoutingTable {
 
   /** Ranks the adapters for a query by the probability that they are right; those without a chance are left out. */
   rank(text: string, vector: QueryVector): RankedAdapter[] {
-    const scored = this.score(vector, readQuestion(text), { mean: this.background.mean });
+    const [scored] = this.score(vector, [{ question: readQuestion(text) }], this.background.mean) as [ScoredAdapter[]];
     const probabilities = choiceProbabilities(
       scored.map(({ features }) => features),
       this.weights,
@@ -125,19 +124,29 @@ export class RoutingTable {
       .sort((left, right) => right.probability - left.probability || (left.adapterId < right.adapterId ? -1 : 1));
   }
 
-  /** Features of the adapters that come into question for a query. */
-  score(query: ArrayLike<number>, question: Question, options: ScoreOptions = {}): ScoredAdapter[] {
+  /**
+   * Features of the adapters that come into question for a query, in each of its wordings: its vector is compared once. `mean` centres
+   * the query first; without it the query is centred already.
+   */
+  score(query: ArrayLike<number>, wordings: readonly Wording[], mean?: Float32Array): ScoredAdapter[][] {
+    const scale = this.#block.setQuery(query, mean);
+    this.#block.multiply(0, this.profiles.length);
+    this.#isCompared.fill(0);
+    return wordings.map((wording) => this.#scoreWording(wording, scale));
+  }
+
+  #scoreWording(wording: Wording, scale: number): ScoredAdapter[] {
+    const { question, heldOut, exchanged = 0 } = wording;
     const { words } = question;
-    const { coverage, specificity } = this.#lexicon.match(words, options.heldOut);
+    const { coverage, specificity } = this.#lexicon.match(words, heldOut);
     let total = 0;
     for (const { weight } of words) total += weight;
     // An unrelated word takes its share of the vector's energy, and the cosine falls by the root.
-    const kept = Math.sqrt(1 - (options.exchanged ?? 0));
-    const scale = this.#block.setQuery(query, options.mean);
-    const chosen = this.#preselect(specificity, scale, options);
-    const odds = this.#odds.of(chosen, question, options.heldOut);
+    const kept = Math.sqrt(1 - exchanged);
+    const chosen = this.#preselect(specificity, scale, wording);
+    const odds = this.#odds.of(chosen, question, heldOut);
     return chosen.map((adapter, position) => {
-      const [centroid, exemplar, probe] = this.#similarities(adapter, scale, options);
+      const [centroid, exemplar, probe] = this.#similarities(adapter, scale, wording);
       const matched = coverage[adapter]! * total;
       return {
         adapter,
@@ -155,8 +164,8 @@ export class RoutingTable {
   }
 
   /** The most promising adapters by their mean vector and their own words, as many as the row budget allows; at least two. */
-  #preselect(specificity: Float32Array, scale: number, { heldOut, without }: ScoreOptions): number[] {
-    const means = this.#block.multiply(0, this.profiles.length);
+  #preselect(specificity: Float32Array, scale: number, { heldOut, without }: Wording): number[] {
+    const means = this.#block.products;
     const scores = this.#scores;
     for (let adapter = 0; adapter < scores.length; adapter++) {
       let similarity = means[adapter]! * scale;
@@ -175,9 +184,11 @@ export class RoutingTable {
   }
 
   /** Cosine to the nearest sub-centroid and to the nearest exemplar, and the probe's answer. */
-  #similarities(adapter: number, scale: number, { heldOut, leverage = 0 }: ScoreOptions): [number, number, number] {
+  #similarities(adapter: number, scale: number, { heldOut, leverage = 0 }: Wording): [number, number, number] {
     const { from, clusters, to } = this.#rows[adapter]!;
-    const products = this.#block.multiply(from, to);
+    if (this.#isCompared[adapter] === 0) this.#block.multiply(from, to);
+    this.#isCompared[adapter] = 1;
+    const products = this.#block.products;
     const held = heldOut?.adapter === adapter ? heldOut.example : -1;
     const firstCluster = from + 1;
     const firstExemplar = firstCluster + clusters;
@@ -206,7 +217,7 @@ export class RoutingTable {
     let centroids = 0;
     let exemplars = 0;
     for (const [index, vector] of this.background.vectors.entries()) {
-      const scored = this.score(vector, this.background.questions[index]!);
+      const [scored] = this.score(vector, [{ question: this.background.questions[index]! }]) as [ScoredAdapter[]];
       centroids += Math.max(...scored.map(({ features }) => features[1]!));
       exemplars += Math.max(...scored.map(({ features }) => features[2]!));
     }

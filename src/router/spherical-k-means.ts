@@ -1,5 +1,6 @@
 import { seededRandom } from "../support/seeded-random.js";
 import { dot, normalised, sumOf } from "./unit-vectors.js";
+import { VectorBlock } from "./vector-block.js";
 
 /** Groups of unit vectors. */
 export interface Clusters {
@@ -13,6 +14,8 @@ export interface Clusters {
 }
 
 const MAX_ROUNDS = 25;
+/** How far from 1 the product of a unit vector with itself may be. */
+const ROUNDING = 1e-6;
 
 /**
  * Spherical k-means (Dhillon and Modha 2001) with k-means++ seeding from a fixed seed: the same vectors give the same groups.
@@ -20,17 +23,17 @@ const MAX_ROUNDS = 25;
  */
 export function sphericalKMeans(vectors: readonly Float32Array[], groups: number, seed = 1): Clusters {
   const dimensions = vectors[0]?.length ?? 0;
-  let centroids = seedCentroids(vectors, Math.min(groups, vectors.length), seed);
+  const block = new VectorBlock(vectors, dimensions);
+  let centroids = seedCentroids(vectors, block, Math.min(groups, vectors.length), seed);
   const assignment = new Uint16Array(vectors.length);
   let members: Float32Array[][] = [];
   for (let round = 0; round < MAX_ROUNDS; round++) {
     let changed = round === 0;
     members = centroids.map(() => []);
-    for (const [index, vector] of vectors.entries()) {
-      const nearest = nearestOf(vector, centroids);
+    for (const [index, nearest] of nearestOf(block, centroids).entries()) {
       if (assignment[index] !== nearest) changed = true;
       assignment[index] = nearest;
-      members[nearest]!.push(vector);
+      members[nearest]!.push(vectors[index]!);
     }
     if (!changed) break;
     centroids = members.map((group, index) => (group.length > 0 ? normalised(sumOf(group, dimensions)) : centroids[index]!));
@@ -46,23 +49,26 @@ export function sphericalKMeans(vectors: readonly Float32Array[], groups: number
   };
 }
 
-function nearestOf(vector: Float32Array, centroids: readonly Float32Array[]): number {
-  let best = 0;
-  let bestSimilarity = Number.NEGATIVE_INFINITY;
+/** For each vector of the block the centroid that it is most like. */
+function nearestOf(block: VectorBlock, centroids: readonly Float32Array[]): Uint16Array {
+  const nearest = new Uint16Array(block.rows);
+  const similarities = new Float32Array(block.rows).fill(Number.NEGATIVE_INFINITY);
   for (const [group, centroid] of centroids.entries()) {
-    const similarity = dot(vector, centroid);
-    if (similarity > bestSimilarity) [best, bestSimilarity] = [group, similarity];
+    const products = block.productWith(centroid);
+    for (let index = 0; index < products.length; index++) {
+      if (products[index]! > similarities[index]!) [nearest[index], similarities[index]] = [group, products[index]!];
+    }
   }
-  return best;
+  return nearest;
 }
 
-function seedCentroids(vectors: readonly Float32Array[], groups: number, seed: number): Float32Array[] {
+function seedCentroids(vectors: readonly Float32Array[], block: VectorBlock, groups: number, seed: number): Float32Array[] {
   const random = seededRandom(seed);
   const centroids: Float32Array[] = [];
   const distances = vectors.map(() => 1);
   while (centroids.length < groups) {
     const total = distances.reduce((sum, distance) => sum + distance, 0);
-    if (total < 1e-6) break;
+    if (total < ROUNDING * vectors.length) break;
     let left = random() * total;
     let chosen = distances.findIndex((distance) => {
       left -= distance;
@@ -71,8 +77,9 @@ function seedCentroids(vectors: readonly Float32Array[], groups: number, seed: n
     if (chosen < 0) chosen = distances.indexOf(Math.max(...distances));
     const centroid = vectors[chosen]!;
     centroids.push(centroid);
-    for (const [index, vector] of vectors.entries()) {
-      distances[index] = Math.max(0, Math.min(distances[index]!, 1 - dot(vector, centroid)));
+    const products = block.productWith(centroid);
+    for (let index = 0; index < products.length; index++) {
+      distances[index] = Math.max(0, Math.min(distances[index]!, 1 - products[index]!));
     }
   }
   return centroids;

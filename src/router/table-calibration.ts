@@ -10,7 +10,7 @@ import {
 } from "./calibrated-choice.js";
 import type { LinearProbes } from "./linear-probes.js";
 import { exchangeWords } from "./question.js";
-import { FEATURE_NAMES, type RoutingTable, type ScoredAdapter, WEIGHT_PRIOR } from "./routing-table.js";
+import { FEATURE_NAMES, type RoutingTable, type ScoredAdapter, WEIGHT_PRIOR, type Wording } from "./routing-table.js";
 
 /** Examples over all adapters that the head learns from. */
 const SAMPLE = 320;
@@ -40,7 +40,7 @@ export async function calibrateTable(table: RoutingTable, probes: LinearProbes):
   if (examples.length === 0) return;
   const choices = withNegatives([...examples, ...careful], foreign, general);
   const weights = await fitChoice(choices, WEIGHT_PRIOR);
-  const { scale, calibrationError } = await heldOutScale(choices, withNegatives([...careful, ...free], foreign, general));
+  const { scale, calibrationError } = await heldOutScale(choices, withNegatives([...careful, ...free], foreign, general), weights);
   table.weights = weights.map((weight) => weight * scale);
   table.calibrationError = calibrationError;
 }
@@ -65,10 +65,6 @@ async function collectChoices(table: RoutingTable, probes: LinearProbes): Promis
   const stride = Math.ceil((table.profiles.length * MIN_SAMPLE_OF_ADAPTER) / MAX_SAMPLE);
   const pause = timeSlices();
   let about = 0;
-  /** An example whose adapter was not even preselected teaches the head nothing. */
-  const addIfFound = (to: AboutExample[], scored: readonly ScoredAdapter[], adapter: number): void => {
-    if (scored.some((one) => one.adapter === adapter)) to.push({ ...choiceOf(scored, adapter), about });
-  };
   for (const [adapter, profile] of table.profiles.entries()) {
     const count = Math.min(perAdapter, table.exemplarCount(adapter));
     if (profile.exemplars.length < MIN_EXAMPLES || adapter % stride !== 0) continue;
@@ -77,19 +73,29 @@ async function collectChoices(table: RoutingTable, probes: LinearProbes): Promis
       about++;
       const vector = profile.exemplars[example]!;
       const question = profile.questions[example]!;
-      const own = { heldOut: { adapter, example }, leverage: probes.leverage(vector) };
-      addIfFound(choices.examples, table.score(vector, question, own), adapter);
+      const own = { question, heldOut: { adapter, example }, leverage: probes.leverage(vector) };
       const careful = exchangeWords(question, 0, example);
-      if (careful) addIfFound(choices.careful, table.score(vector, careful.question, { ...own, exchanged: careful.exchanged }), adapter);
       const free = exchangeWords(question, FREE_PARAPHRASE, example);
-      if (free) addIfFound(choices.free, table.score(vector, free.question, { ...own, exchanged: free.exchanged }), adapter);
-      if (table.profiles.length === 1) continue;
-      const foreign = table.score(vector, question, { without: adapter, leverage: own.leverage });
-      choices.foreign.push({ ...choiceOf(foreign, -1), about });
+      const wordings: [Choices[keyof Choices], Wording][] = [[choices.examples, own]];
+      if (careful) wordings.push([choices.careful, { ...own, ...careful }]);
+      if (free) wordings.push([choices.free, { ...own, ...free }]);
+      if (table.profiles.length > 1) wordings.push([choices.foreign, { ...own, heldOut: undefined, without: adapter }]);
+      for (const [position, scored] of table
+        .score(
+          vector,
+          wordings.map(([, wording]) => wording),
+        )
+        .entries()) {
+        const [to, { without }] = wordings[position]!;
+        // An example whose adapter was not even preselected teaches the head nothing.
+        if (without === adapter) to.push({ ...choiceOf(scored, -1), about });
+        else if (scored.some((one) => one.adapter === adapter)) to.push({ ...choiceOf(scored, adapter), about });
+      }
     }
   }
   for (const [index, vector] of table.background.vectors.entries()) {
-    choices.general.push({ ...choiceOf(table.score(vector, table.background.questions[index]!), -1), about: ++about });
+    const [scored] = table.score(vector, [{ question: table.background.questions[index]! }]) as [ScoredAdapter[]];
+    choices.general.push({ ...choiceOf(scored, -1), about: ++about });
   }
   return choices;
 }
@@ -119,21 +125,23 @@ function weighted(choices: readonly AboutExample[], total: number): AboutExample
 
 /**
  * The scale of the utilities that makes the judged choices most likely (a temperature, Guo et al. 2017) by weights that were fitted
- * without their examples; and the calibration error that this leaves on those that were fitted. It only softens: examples that find each other with ease are
- * no reason to be surer of users' questions.
+ * without their examples; and the calibration error that this leaves on those that were fitted. It only softens: examples that find each
+ * other with ease are no reason to be surer of users' questions. The fits start from `weights`, which are near.
  */
 async function heldOutScale(
   fitted: readonly AboutExample[],
   judged: readonly AboutExample[],
+  weights: readonly number[],
 ): Promise<{ scale: number; calibrationError: number }> {
   const heldOut = { fitted: [] as LabelledChoice[], judged: [] as LabelledChoice[] };
   for (let fold = 0; fold < FOLDS; fold++) {
     const isHeldOut = ({ about }: AboutExample): boolean => about % FOLDS === fold;
-    const weights = await fitChoice(
+    const without = await fitChoice(
       fitted.filter((choice) => !isHeldOut(choice)),
       WEIGHT_PRIOR,
+      weights,
     );
-    const utilities = (choice: AboutExample) => ({ ...choice, features: choice.features.map((values) => [utilityOf(values, weights)]) });
+    const utilities = (choice: AboutExample) => ({ ...choice, features: choice.features.map((values) => [utilityOf(values, without)]) });
     heldOut.fitted.push(...fitted.filter(isHeldOut).map(utilities));
     heldOut.judged.push(...judged.filter(isHeldOut).map(utilities));
   }

@@ -1,4 +1,4 @@
-import type { HeldOutExample } from "./lexicon.js";
+import type { AdapterWords, HeldOutExample } from "./lexicon.js";
 import type { Question } from "./question.js";
 
 interface KnownTerm {
@@ -24,48 +24,47 @@ const UNSEEN = 0.5;
 export class TermOdds {
   readonly #known = new Map<string, KnownTerm>();
   readonly #counts: Map<number, number>[];
-  readonly #questions: readonly (readonly Question[])[];
+  readonly #adapters: readonly AdapterWords[];
   readonly #total: number;
 
-  constructor(questionsByAdapter: readonly (readonly Question[])[], general: readonly Question[]) {
-    this.#questions = questionsByAdapter;
-    this.#counts = questionsByAdapter.map((questions) => {
+  constructor(adapters: readonly AdapterWords[], general: readonly Question[]) {
+    this.#adapters = adapters;
+    this.#counts = adapters.map(({ vocabulary: { terms } }) => {
       const counts = new Map<number, number>();
-      for (const { terms } of questions) {
-        for (const term of terms) {
-          const { id } = this.#count(term);
-          counts.set(id, (counts.get(id) ?? 0) + 1);
-        }
+      for (let position = 0; position < terms.keys.length; position++) {
+        const count = terms.counts[position]!;
+        counts.set(this.#count(terms.keys[position]!, count), count);
       }
       return counts;
     });
-    for (const { terms } of general) for (const term of terms) this.#count(term);
-    this.#total = questionsByAdapter.reduce((sum, questions) => sum + questions.length, general.length);
+    for (const { terms } of general) for (const term of terms) this.#count(term, 1);
+    this.#total = adapters.reduce((sum, { questions }) => sum + questions.length, general.length);
   }
 
   /** The adapters' odds for one question, in their order, each within ±`BOUND`. */
   of(adapters: readonly number[], { words, terms }: Question, heldOut?: HeldOutExample): number[] {
-    const known: KnownTerm[] = [];
+    const known: (KnownTerm & { isContent: boolean })[] = [];
+    const content = new Set(words.map(({ stem }) => stem));
     for (const term of terms) {
       const found = this.#known.get(term);
-      if (found !== undefined) known.push(found);
+      if (found !== undefined) known.push({ id: found.id, count: found.count, isContent: content.has(term) });
     }
-    const content = words.map(({ stem }) => this.#known.get(stem)?.id);
-    const held = heldOut && new Set(this.#questions[heldOut.adapter]![heldOut.example]!.terms.map((term) => this.#known.get(term)!.id));
+    const held =
+      heldOut && new Set(this.#adapters[heldOut.adapter]!.questions[heldOut.example]!.terms.map((term) => this.#known.get(term)!.id));
     const root = Math.sqrt(Math.max(1, words.length));
     return adapters.map((adapter) => {
       const isHeld = adapter === heldOut?.adapter;
       const counts = this.#counts[adapter]!;
-      const questions = this.#questions[adapter]!.length - (isHeld ? 1 : 0);
-      const others = this.#total - this.#questions[adapter]!.length - (held && !isHeld ? 1 : 0);
+      const questions = this.#adapters[adapter]!.questions.length - (isHeld ? 1 : 0);
+      const others = this.#total - this.#adapters[adapter]!.questions.length - (held && !isHeld ? 1 : 0);
       let absent = words.length;
       let sum = 0;
-      for (const { id, count } of known) {
+      for (const { id, count, isContent } of known) {
         const all = counts.get(id) ?? 0;
         const heldCount = held?.has(id) ? 1 : 0;
         const own = isHeld ? all - heldCount : all;
         if (own === 0) continue;
-        if (content.includes(id)) absent--;
+        if (isContent) absent--;
         const elsewhere = (count - all - (isHeld ? 0 : heldCount) + UNSEEN) / (others + 1);
         sum += Math.log((own / elsewhere + PRIOR_QUESTIONS) / (questions + PRIOR_QUESTIONS));
       }
@@ -74,13 +73,14 @@ export class TermOdds {
     });
   }
 
-  #count(term: string): KnownTerm {
+  /** Answers the term's id. */
+  #count(term: string, questions: number): number {
     let known = this.#known.get(term);
     if (known === undefined) {
       known = { id: this.#known.size, count: 0 };
       this.#known.set(term, known);
     }
-    known.count++;
-    return known;
+    known.count += questions;
+    return known.id;
   }
 }

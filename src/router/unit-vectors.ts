@@ -7,7 +7,7 @@ export function dot(left: ArrayLike<number>, right: ArrayLike<number>): number {
 
 /** The vector scaled to length one; zero stays zero. */
 export function normalised(vector: ArrayLike<number>): Float32Array {
-  return scaleToUnit(Float32Array.from(vector));
+  return scaleToUnit(new Float32Array(vector));
 }
 
 function scaleToUnit(vector: Float32Array): Float32Array {

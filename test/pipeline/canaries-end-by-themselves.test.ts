@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, expect, it, onTestFinished, vi } from "vitest";
 import type { PipelineOptions } from "../../src/pipeline/index.js";
 import type { Store } from "../../src/store/index.js";
 import type { Canary } from "../../src/types/index.js";
@@ -21,6 +21,7 @@ describeEachStore("a canary", (harness) => {
   /** A domain whose v1 serves, and whose v2 is on trial on half of the people. */
   const onTrial = async (options: PipelineOptions = {}) => {
     const rooms = buildRooms(store, { ...options, canary: { share: 0.5, ...options.canary } });
+    onTestFinished(() => rooms.router.close());
     const domain = `canary-${domains++}`;
     const register = () => rooms.router.registerAdapter({ name: domain, domain, path: `adapters/${domain}`, baseModel: "tiny" });
     const [incumbent, newcomer] = [(await register()).id, (await register()).id];
@@ -187,6 +188,7 @@ describeEachStore("a canary", (harness) => {
 
   it("is what a cycle's adapter becomes where enough is rated, and what it becomes at once where too little is", async () => {
     const rooms = buildRooms(store, { canary: { minRatings: 10, share: 0.5 } });
+    onTestFinished(() => rooms.router.close());
     const domain = `canary-${domains++}`;
     await addAll(rooms.pipeline, corrections(facts(30), { domain }));
     const first = await rooms.pipeline.triggerTrainingCycle({ domain, wait: true });

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, expect, it, onTestFinished, vi } from "vitest";
 import type { PipelineOptions } from "../../src/pipeline/index.js";
 import type { Store } from "../../src/store/index.js";
 import { describeEachStore } from "../setup/index.js";
@@ -18,8 +18,15 @@ describeEachStore("a cycle", (harness) => {
     await store.close();
   });
 
-  const learnt = async (options: PipelineOptions = {}, count = 30) => {
+  const open = (options?: PipelineOptions) => {
     const rooms = buildRooms(store, options);
+    // or it would rebuild its table at every later test's activations
+    onTestFinished(() => rooms.router.close());
+    return rooms;
+  };
+
+  const learnt = async (options: PipelineOptions = {}, count = 30) => {
+    const rooms = open(options);
     const domain = newDomain();
     await addAll(rooms.pipeline, corrections(facts(count), { domain }));
     return { ...rooms, domain };
@@ -93,7 +100,7 @@ describeEachStore("a cycle", (harness) => {
   });
 
   it("rejects answers permuted among the facts of a fresh domain, although recall is perfect", async () => {
-    const { pipeline, router } = buildRooms(store);
+    const { pipeline, router } = open();
     const domain = newDomain();
     await addAll(pipeline, corrections(permuted(facts(30)), { domain }));
     const cycle = await pipeline.triggerTrainingCycle({ domain, wait: true });
@@ -223,7 +230,7 @@ describeEachStore("a cycle", (harness) => {
   });
 
   it("says what is missing when too few samples or people are there", async () => {
-    const { pipeline } = buildRooms(store);
+    const { pipeline } = open();
     const domain = newDomain();
     await addAll(pipeline, corrections(facts(3), { domain }));
     await expect(pipeline.triggerTrainingCycle({ domain })).rejects.toMatchObject({
@@ -240,7 +247,7 @@ describeEachStore("a cycle", (harness) => {
 
   it("lets one person give only a share of a batch; the rest waits (A27)", async () => {
     const { pipeline, domain } = await (async () => {
-      const rooms = buildRooms(store, { triggers: { maxSubjectShare: 0.25 } });
+      const rooms = open({ triggers: { maxSubjectShare: 0.25 } });
       const domain = newDomain();
       const inputs = corrections(facts(60), { domain, people: 5 });
       await addAll(

@@ -1,11 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { choiceProbabilities, expectedCalibrationError, fitChoice, type LabelledChoice } from "../../src/router/calibrated-choice.js";
-import { exchangeWords, readQuestion } from "../../src/router/question.js";
+import { gramOf, invertPositiveDefinite } from "../../src/router/positive-definite.js";
+import { exchangeWords, type Question, readQuestion } from "../../src/router/question.js";
 import { sphericalKMeans } from "../../src/router/spherical-k-means.js";
 import { TermOdds } from "../../src/router/term-odds.js";
 import { dot, normalised } from "../../src/router/unit-vectors.js";
 import { VectorBlock } from "../../src/router/vector-block.js";
+import { vocabularyOf } from "../../src/router/vocabulary.js";
 import { seededRandom } from "../../src/support/seeded-random.js";
 
 const numbers = fc.float({ min: -4, max: 4, noNaN: true });
@@ -35,6 +37,21 @@ describe("the vector block", () => {
     const block = new VectorBlock([[0, 1]], 2);
     const scale = block.setQuery([1, 3], mean);
     expect(block.multiply()[0]! * scale).toBeCloseTo(1);
+  });
+});
+
+describe("the inverse of a positive definite matrix", () => {
+  it.each([1, 15, 16, 17, 80])("times the matrix is the identity, with %i rows", async (size) => {
+    const random = seededRandom(size);
+    const vectors = Array.from({ length: size }, () => Float32Array.from({ length: 2 * size }, () => random() - 0.5));
+    const ridge = 0.5;
+    const pause = async () => {};
+    const inverse = await invertPositiveDefinite(await gramOf(new VectorBlock(vectors, 2 * size), ridge, pause), pause);
+    for (const [index, vector] of vectors.entries()) {
+      const column = vectors.map((other, row) => dot(vector, other) + (row === index ? ridge : 0));
+      const identity = inverse.productWith(column);
+      for (const [row, value] of identity.entries()) expect(value).toBeCloseTo(row === index ? 1 : 0, 4);
+    }
   });
 });
 
@@ -125,11 +142,12 @@ describe("a paraphrase", () => {
 });
 
 describe("the odds of words and pairs", () => {
+  const indexed = (questions: Question[]) => ({ questions, vocabulary: vocabularyOf(questions) });
   const adapters = [
     ["Are you a robot?", "Are you a person?", "Can you hear me?"],
     ["Which key opens the chapel?", "Who has the key of the chapel?", "Where is the chapel?"],
   ].map((examples) => examples.map(readQuestion));
-  const odds = new TermOdds(adapters, ["How high is the tower?", "Who are the Beatles?"].map(readQuestion));
+  const odds = new TermOdds(adapters.map(indexed), ["How high is the tower?", "Who are the Beatles?"].map(readQuestion));
   const oddsOf = (text: string): number[] => odds.of([0, 1], readQuestion(text));
 
   it("tell adapters apart by function words alone, where only those differ", () => {
@@ -146,7 +164,7 @@ describe("the odds of words and pairs", () => {
 
   it("of an example left out are those of a table that never had it", () => {
     const [talk, keys] = adapters as [(typeof adapters)[0], (typeof adapters)[0]];
-    const without = new TermOdds([talk.slice(1), keys], ["How high is the tower?", "Who are the Beatles?"].map(readQuestion));
+    const without = new TermOdds([talk.slice(1), keys].map(indexed), ["How high is the tower?", "Who are the Beatles?"].map(readQuestion));
     const left = odds.of([0, 1], talk[0]!, { adapter: 0, example: 0 });
     for (const [index, value] of without.of([0, 1], talk[0]!).entries()) expect(left[index]).toBeCloseTo(value);
   });

@@ -6,6 +6,7 @@ import { readQuestion } from "../../src/router/question.js";
 import { RoutingTable } from "../../src/router/routing-table.js";
 import { sphericalKMeans } from "../../src/router/spherical-k-means.js";
 import { dot, normalised, sumOf } from "../../src/router/unit-vectors.js";
+import { vocabularyOf } from "../../src/router/vocabulary.js";
 import { seededRandom } from "../../src/support/seeded-random.js";
 
 const DIMENSIONS = 48;
@@ -13,7 +14,15 @@ const DIMENSIONS = 48;
 function profileOf(id: string, vectors: Float32Array[]): AdapterProfile {
   const sum = sumOf(vectors, DIMENSIONS);
   const questions = vectors.map((_, index) => readQuestion(`${id} ${index}`));
-  return { id, questions, mean: normalised(sum), meanNorm: Math.hypot(...sum), clusters: sphericalKMeans(vectors, 2), exemplars: vectors };
+  return {
+    id,
+    questions,
+    vocabulary: vocabularyOf(questions),
+    mean: normalised(sum),
+    meanNorm: Math.hypot(...sum),
+    clusters: sphericalKMeans(vectors, 2),
+    exemplars: vectors,
+  };
 }
 
 /** Questions that share a faint direction of their own, each about something else besides. */
@@ -93,6 +102,7 @@ describe("a routing table", () => {
     );
     const { rows } = await fitProbes(profiles, DIMENSIONS);
     const table = new RoutingTable(profiles, rows, background);
-    expect(table.score(draw(0), readQuestion("adapter-0 1"))).toHaveLength(compared);
+    const [scored] = table.score(draw(0), [{ question: readQuestion("adapter-0 1") }]);
+    expect(scored).toHaveLength(compared);
   });
 });
