@@ -43,7 +43,7 @@ export class DisputeScreen implements BatchScreen {
 
   /** Looks at what waits in a domain. */
   async apply(domain: string, callOptions: CallOptions = {}): Promise<void> {
-    const { store, pipeline, firewall, options, capacity, clock } = this.#parts;
+    const { store, pipeline, firewall, embedder, options, capacity, clock } = this.#parts;
     const people = new Map<string, Person>();
     const statements: Statement[] = [];
     const since = new Date(clock() - options.disputeWindowMs);
@@ -55,7 +55,8 @@ export class DisputeScreen implements BatchScreen {
       const statement = statementOf({ ...row, person, at: row.created_at.getTime(), mayBeHeld: row.may_be_held });
       if (statement !== null) statements.push(statement);
     }
-    const claims = await contestedClaims(statements, (answers) => this.#compareMeanings(answers, callOptions));
+    const meanings = embedder && { embedder, minSimilarity: options.questionSimilarity, ...callOptions };
+    const claims = await contestedClaims(statements, (answers) => this.#compareMeanings(answers, callOptions), meanings);
     if (!claims.some(mayBeHeld)) return;
     const disputants = new Set(claims.flatMap((claim) => [...claim.for, ...claim.against].map(({ person }) => person)));
     const records = await readTrackRecords(store, {
