@@ -6,7 +6,7 @@ export interface Paraphrased {
   wrong: readonly [string, string, string];
 }
 
-/** Written by hand, before anything was tuned: questions to a town hall, in words of several people. */
+/** Questions to a town hall, in words of several people. */
 export const PARAPHRASED: readonly Paraphrased[] = [
   {
     questions: [
