@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { AlikeQuestions, type QuestionMeanings } from "./alike-questions.js";
 import type { Answer, SameMeaning } from "./answers.js";
 import { type Statement, stanceOn } from "./statements.js";
 
@@ -9,8 +10,8 @@ const COMPARED_PER_TURN = 2_000;
 
 /** What somebody says of a question, and who is for and who against it. */
 export interface Claim {
-  /** Number of the question. */
-  question: number;
+  /** Normalised. */
+  question: string;
   /** Those who say exactly this. */
   statements: Statement[];
   for: Statement[];
@@ -24,24 +25,29 @@ export interface Claim {
 export async function contestedClaims(
   statements: readonly Statement[],
   compareMeanings: (answers: readonly Answer[]) => Promise<SameMeaning>,
+  meanings?: QuestionMeanings,
 ): Promise<Claim[]> {
-  const newestFirst = statements.toSorted((left, right) => right.at - left.at || (left.id < right.id ? 1 : -1));
-  const groups = [...Map.groupBy(newestFirst, ({ question }) => question).values()]
-    .map((group) => group.slice(0, MAX_COMPARED))
-    .filter((group) => group.some(({ person }) => person !== group[0]!.person));
+  const newestFirst = statements.toSorted(newerFirst);
+  const byQuestion = Map.groupBy(newestFirst, ({ question }) => question);
+  const mayBeHeld = (question: string) => byQuestion.get(question)!.some((statement) => statement.mayBeHeld);
+  const [settled, open] = [[...byQuestion.keys()].filter((question) => !mayBeHeld(question)), [...byQuestion.keys()].filter(mayBeHeld)];
+  const questions = await AlikeQuestions.among(settled, open, meanings);
+  const heard = [...byQuestion]
+    .map(([question, own]) => ({ question, own: own.slice(0, MAX_COMPARED), all: spokenTo(question, byQuestion, questions) }))
+    .filter(({ all }) => all.some(({ person }) => person !== all[0]!.person));
   // liked answers alone do not contradict each other, whatever they mean
-  const corrected = groups.filter((group) => group.some(({ isCorrection }) => isCorrection));
-  const isSameMeaning = await compareMeanings(corrected.flatMap((group) => group.flatMap(({ answer }) => answer ?? [])));
+  const corrected = heard.filter(({ all }) => all.some(({ isCorrection }) => isCorrection));
+  const isSameMeaning = await compareMeanings(corrected.flatMap(({ all }) => all.flatMap(({ answer }) => answer ?? [])));
   const contested: Claim[] = [];
   let compared = 0;
-  for (const [question, group] of groups.entries()) {
-    for (const claim of Map.groupBy(group, sameClaim).values()) {
-      compared += group.length;
+  for (const { question, own, all } of heard) {
+    for (const claim of Map.groupBy(own, sameClaim).values()) {
+      compared += all.length;
       if (compared >= COMPARED_PER_TURN) {
         compared = 0;
         await nextTurn();
       }
-      const votes = [...votesOn(claim[0]!, group, isSameMeaning).values()];
+      const votes = [...votesOn(claim[0]!, all, isSameMeaning).values()];
       const side = (stance: number) => votes.filter((vote) => vote.stance === stance).map(({ statement }) => statement);
       const [pros, cons] = [side(1), side(-1)];
       const owners = new Set(claim.map(({ person }) => person));
@@ -51,6 +57,18 @@ export async function contestedClaims(
     }
   }
   return contested;
+}
+
+/** What was said of a question and of those that ask nearly the same, newest first; what others were asked takes no place of what this one was. */
+function spokenTo(question: string, byQuestion: ReadonlyMap<string, Statement[]>, questions: AlikeQuestions): Statement[] {
+  const own = byQuestion.get(question)!.slice(0, MAX_COMPARED);
+  const others = questions.to(question).flatMap((text) => byQuestion.get(text)!);
+  if (others.length === 0) return own;
+  return [...own, ...others.sort(newerFirst).slice(0, MAX_COMPARED)].sort(newerFirst);
+}
+
+function newerFirst(left: Statement, right: Statement): number {
+  return right.at - left.at || (left.id < right.id ? 1 : -1);
 }
 
 function sameClaim({ answer, isCorrection, opposed }: Statement): string {

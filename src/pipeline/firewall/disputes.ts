@@ -1,4 +1,3 @@
-import { sql } from "kysely";
 import type { Store } from "../../store/store.js";
 import type { CallOptions, Embedder } from "../../types/common.js";
 import type { FirewallFinding } from "../../types/feedback.js";
@@ -10,6 +9,7 @@ import type { Firewall } from "./firewall.js";
 import type { FirewallOptions } from "./firewall-options.js";
 import { cosineOf, embedPairs } from "./meaning-clusters.js";
 import { type Person, readTrackRecords } from "./reputation.js";
+import { saidOf } from "./said-lately.js";
 import { type Statement, statementOf } from "./statements.js";
 import { type Outcome, settle } from "./weighted-votes.js";
 
@@ -30,18 +30,6 @@ export interface DisputeScreenParts {
   clock: () => number;
 }
 
-interface FeedbackRow {
-  id: string;
-  subject_id: string | null;
-  tenant: string | null;
-  prompt: string;
-  response: string;
-  correction: string | null;
-  rating: number;
-  created_at: Date;
-  may_be_held: boolean;
-}
-
 /**
  * Compares what different people say of the same question before a batch is chosen: what loses a dispute, or is in one that cannot be
  * decided, goes to review. What nobody contradicts stays, however much it differs from the model's answer.
@@ -55,17 +43,20 @@ export class DisputeScreen implements BatchScreen {
 
   /** Looks at what waits in a domain. */
   async apply(domain: string, callOptions: CallOptions = {}): Promise<void> {
-    const { store, pipeline, firewall, options, clock } = this.#parts;
+    const { store, pipeline, firewall, embedder, options, capacity, clock } = this.#parts;
     const people = new Map<string, Person>();
     const statements: Statement[] = [];
-    for (const row of await this.#read(domain)) {
+    const since = new Date(clock() - options.disputeWindowMs);
+    const { rows } = await saidOf({ pipeline, domain, since, limit: capacity * COMPARED_BATCHES }).execute(store.db);
+    for (const row of rows) {
       const person = JSON.stringify([row.tenant, row.subject_id]);
       // feedback without a `subjectId` is one person's, of whom nothing is known
       if (row.subject_id !== null) people.set(person, { key: person, subject: row.subject_id, tenant: row.tenant });
       const statement = statementOf({ ...row, person, at: row.created_at.getTime(), mayBeHeld: row.may_be_held });
       if (statement !== null) statements.push(statement);
     }
-    const claims = await contestedClaims(statements, (answers) => this.#compareMeanings(answers, callOptions));
+    const meanings = embedder && { embedder, minSimilarity: options.questionSimilarity, ...callOptions };
+    const claims = await contestedClaims(statements, (answers) => this.#compareMeanings(answers, callOptions), meanings);
     if (!claims.some(mayBeHeld)) return;
     const disputants = new Set(claims.flatMap((claim) => [...claim.for, ...claim.against].map(({ person }) => person)));
     const records = await readTrackRecords(store, {
@@ -95,26 +86,6 @@ export class DisputeScreen implements BatchScreen {
       const [one, other] = [vectors.get(keyOf(left)), vectors.get(keyOf(right))];
       return one !== undefined && other !== undefined && cosineOf(one, other) >= options.clusterSimilarity;
     };
-  }
-
-  /**
-   * What was said lately, and what may be in the same batch, however old. What was held counts as well: of those who say that a fact has
-   * changed, each would otherwise stand alone.
-   */
-  async #read(domain: string): Promise<FeedbackRow[]> {
-    const { store, pipeline, options, capacity, clock } = this.#parts;
-    const { rows } = await sql<FeedbackRow>`
-      select f.id, f.subject_id, f.metadata->>'tenant' as tenant, f.prompt, f.response, f.rating, f.created_at,
-        case when f.decided_at is not null and s.objective = 'imitate' then s.response else f.correction end as correction,
-        coalesce(s.state = 'waiting' and s.attempts = 0 and f.decided_at is null, false) as may_be_held
-      from clara.feedback f left join clara.samples s on s.id = f.id
-      where f.pipeline = ${pipeline} and f.domain = ${domain}
-        and (f.created_at > ${new Date(clock() - options.disputeWindowMs)} or (s.state = 'waiting' and s.objective = 'imitate'))
-        and f.erased_at is null and f.prompt is not null and f.response is not null
-        and (f.status = 'accepted' or (f.status = 'review' and f.code in ('disputed', 'cluster'))
-          or (f.status = 'duplicate' and not f.findings @> '[{"action": "review"}]'))
-      order by f.created_at desc, f.id limit ${capacity * COMPARED_BATCHES}`.execute(store.db);
-    return rows;
   }
 }
 

@@ -36,6 +36,11 @@ export interface FirewallOptions {
   /** Cosine (0..1) of two vectors from which they mean nearly the same. Embedders differ: compare a few rewordings of yours. Default .9. */
   clusterSimilarity: number;
   /**
+   * Cosine (0..1) of two vectors from which questions that share some words ask the same, so that what is said of both is compared. Embedders
+   * differ: compare a few rewordings of yours. Default .8.
+   */
+  questionSimilarity: number;
+  /**
    * Feedback that other people contradict, weighed by how often each of them was right: what loses or cannot be decided goes to review before it is
    * learnt, with the event `feedback.held`. Default `review`; `accept`: people are not compared.
    */
@@ -65,6 +70,7 @@ export const FIREWALL_DEFAULTS = Object.freeze({
   alikeWindowMs: 7 * DAY_MS,
   maxClusterShare: 0.2,
   clusterSimilarity: 0.9,
+  questionSimilarity: 0.8,
   disputes: "review",
   disputeMajority: 0.7,
   disputeWindowMs: 30 * DAY_MS,
@@ -87,7 +93,7 @@ export function checkFirewallOptions(options: FirewallOptions): FirewallOptions 
     if (options[name] >= 1) continue;
     throw new ConfigurationError("config_invalid", `pipeline.firewall.${name} is ${options[name]}; it must be at least 1.`);
   }
-  for (const name of ["maxClusterShare", "clusterSimilarity"] as const) {
+  for (const name of ["maxClusterShare", "clusterSimilarity", "questionSimilarity"] as const) {
     if (options[name] > 0 && options[name] <= 1) continue;
     throw new ConfigurationError("config_invalid", `pipeline.firewall.${name} is ${options[name]}; give a number above 0 and up to 1.`);
   }

@@ -51,15 +51,20 @@ export async function clusterByMeaning(
 }
 
 /** One vector each of questions with their answers. */
-export async function embedPairs(
+export function embedPairs(
   embedder: Embedder,
   pairs: readonly { prompt: string; response: string }[],
-  { signal }: CallOptions,
+  options: CallOptions,
 ): Promise<number[][]> {
+  const texts = pairs.map(({ prompt, response }) => `${prompt}\n${response}`);
+  return embedTexts(embedder, texts, options);
+}
+
+/** One vector each, some of them a call. */
+export async function embedTexts(embedder: Embedder, texts: readonly string[], { signal }: CallOptions): Promise<number[][]> {
   const vectors: number[][] = [];
-  for (let from = 0; from < pairs.length; from += EMBEDDED_AT_ONCE) {
-    const texts = pairs.slice(from, from + EMBEDDED_AT_ONCE).map(({ prompt, response }) => `${prompt}\n${response}`);
-    vectors.push(...(await embedder.embed(texts, { signal })));
+  for (let from = 0; from < texts.length; from += EMBEDDED_AT_ONCE) {
+    vectors.push(...(await embedder.embed(texts.slice(from, from + EMBEDDED_AT_ONCE), { signal })));
   }
   return vectors;
 }

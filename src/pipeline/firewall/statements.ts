@@ -60,7 +60,7 @@ export function stanceOn(claim: Statement, statement: Statement, isSameMeaning: 
     return statement.opposed === claim.opposed ? 1 : 0;
   }
   if (statement.answer === null) return statement.opposed === claim.answer.normalised ? -1 : 0;
-  const relation = compareAnswers(claim.answer, statement.answer, isSameMeaning);
+  const relation = compareAnswers(claim.answer, statement.answer, isSameMeaning, claim.question === statement.question);
   if (relation === "same") return 1;
   if (statement.opposed === claim.answer.normalised || claim.opposed === statement.answer.normalised) return -1;
   return relation === "other" && (statement.isCorrection || claim.isCorrection) ? -1 : 0;

@@ -18,7 +18,7 @@ export interface Outcome {
 /**
  * Decides claims by votes that are weighed by reputation, and reputations by claims that were decided, in turn (iterative weighted majority
  * voting: Li and Yu, "Error rate bounds and iterative weighted majority voting for crowdsourcing", 2014, after Dawid and Skene 1979). What
- * a person gains or loses by a question does not count in the vote on that question.
+ * a person gains or loses by a question does not count in a vote that rests on it.
  */
 export function settle(
   claims: readonly Claim[],
@@ -37,10 +37,10 @@ export function settle(
 }
 
 /** By person and question: above 0 where majorities were with them, below where they were against them. */
-type Gains = ReadonlyMap<string, ReadonlyMap<number, number>>;
+type Gains = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
 function gains(claims: readonly Claim[], outcomes: readonly Outcome[], records: ReadonlyMap<string, TrackRecord>): Gains {
-  const gained = new Map<string, Map<number, number>>();
+  const gained = new Map<string, Map<string, number>>();
   claims.forEach((claim, index) => {
     const { verdict } = outcomes[index]!;
     if (verdict === "open") return;
@@ -51,7 +51,7 @@ function gains(claims: readonly Claim[], outcomes: readonly Outcome[], records: 
       for (const { person, id } of side) {
         // a reviewer or a trusted answer has said so already
         if (records.get(person)?.ids.has(id)) continue;
-        const ofPerson = gained.get(person) ?? new Map<number, number>();
+        const ofPerson = gained.get(person) ?? new Map<string, number>();
         gained.set(person, ofPerson);
         ofPerson.set(claim.question, (ofPerson.get(claim.question) ?? 0) + sign);
       }
@@ -66,12 +66,13 @@ function vote(
   records: ReadonlyMap<string, TrackRecord>,
   { disputeMajority, maxAlike }: Pick<FirewallOptions, "disputeMajority" | "maxAlike">,
 ): Outcome {
+  const spokenTo = new Set([claim.question, ...[...claim.for, ...claim.against].map(({ question }) => question)]);
   const weigh = (side: readonly Statement[]) => {
     let proven = 0;
     const unproven: number[] = [];
     for (const { person } of side) {
       const record = records.get(person);
-      const weight = reputationOf(evidenceOf(claim.question, record, gained.get(person)));
+      const weight = reputationOf(evidenceOf(spokenTo, record, gained.get(person)));
       if (record === undefined) unproven.push(weight);
       else proven += weight;
     }
@@ -85,10 +86,14 @@ function vote(
   return { verdict, share };
 }
 
-function evidenceOf(question: number, record: Evidence | undefined, gained: ReadonlyMap<number, number> | undefined): Evidence {
+function evidenceOf(
+  spokenTo: ReadonlySet<string>,
+  record: Evidence | undefined,
+  gained: ReadonlyMap<string, number> | undefined,
+): Evidence {
   let { right, wrong } = record ?? { right: 0, wrong: 0 };
   for (const [of, sign] of gained ?? []) {
-    if (of === question) continue;
+    if (spokenTo.has(of)) continue;
     if (sign > 0) right += MAJORITY_EVIDENCE;
     else if (sign < 0) wrong += MAJORITY_EVIDENCE;
   }

@@ -112,6 +112,7 @@ export const feedbackMigrations: Record<string, Migration> = {
         sql`create unique index feedback_content on clara.feedback (content_hash, pipeline)
           where content_hash is not null and status in ('accepted', 'review')`,
         sql`create index feedback_review on clara.feedback (pipeline, created_at) where status = 'review'`,
+        sql`create index feedback_domain on clara.feedback (domain, pipeline, created_at)`,
         sql`create index feedback_subject on clara.feedback (subject_id, pipeline, created_at) where subject_id is not null`,
         sql`create index feedback_generation on clara.feedback (generation_id) where generation_id is not null`,
         sql`create index feedback_sketch on clara.feedback (sketch_key, pipeline, created_at) where sketch_key is not null`,
