@@ -1,5 +1,4 @@
 export type { PersonalDataKind, PersonalDataOptions } from "../support/personal-data.js";
-export type { FeedbackChange } from "./amendment.js";
 export type { BufferStats, FeedbackBuffer } from "./buffer.js";
 export type { CanaryBoard } from "./canary/canary-board.js";
 export { CANARY_DEFAULTS, type CanaryOptions } from "./canary/canary-options.js";

@@ -3,6 +3,7 @@ import { notifyOthers } from "../store/notifications.js";
 import type { Executor, Store } from "../store/store.js";
 import type { CallOptions } from "../types/common.js";
 import type { FirewallFinding, QualityReport } from "../types/feedback.js";
+import { versionsUpTo } from "./amendment.js";
 import type { FeedbackBuffer } from "./buffer.js";
 import type { ReviewRecord } from "./feedback-recovery.js";
 import { sampleRowOf } from "./feedback-rows.js";
@@ -230,13 +231,14 @@ export class ReviewQueue {
       ...lessonOf({ response: row.response ?? "", correction: edited.response ?? row.correction ?? undefined, rating: row.rating }),
     };
     const hash = contentHash(lesson.objective, lesson.prompt, lesson.answer, row.domain);
+    const earlier = row.replaces === null ? [] : (await versionsUpTo([row.replaces]).execute(transaction)).rows;
     const same = await transaction
       .selectFrom("feedback")
       .select("id")
       .where("pipeline", "=", this.#pipeline)
       .where("content_hash", "=", hash)
       .where("status", "in", ["accepted", "review"])
-      .where("id", "!=", id)
+      .where("id", "not in", [id, ...earlier.map((version) => version.id)])
       .executeTakeFirst();
     if (same !== undefined) {
       const duplicate = {
@@ -254,10 +256,10 @@ export class ReviewQueue {
     }
     const quality = row.quality as QualityReport;
     const sample = sampleRowOf({ ...row, created_at: decidedAt }, lesson, quality.score);
+    if (row.replaces !== null) await retireReplaced(transaction, row.replaces, id);
     await transaction.updateTable("feedback").set({ content_hash: hash }).where("id", "=", id).execute();
     const record: ReviewRecord = { feedbackId: id, status: "accepted", reason: "approved by a reviewer", reviewer, decidedAt, sample };
     await admitApproved(transaction, sample);
-    if (row.replaces !== null) await retireReplaced(transaction, row.replaces, id);
     return { record: await this.#settle(transaction, record), domain: row.domain };
   }
 
