@@ -343,6 +343,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
   /**
    * How feedback fared: acceptance, what decided, people, what waits.
    * @param since default: 30 days ago
+   * @throws ValidationError `input_invalid`
    * @example
    * ```ts
    * const { acceptanceRate, byCode } = await clara.pipeline.intakeMetrics({ since: new Date("2026-11-01") });
@@ -350,6 +351,8 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
    */
   async intakeMetrics({ since, signal }: CallOptions & { since?: Date } = {}): Promise<IntakeMetrics> {
     throwIfAborted(signal);
+    if (since !== undefined && !(since instanceof Date && Number.isFinite(since.getTime())))
+      throw new ValidationError("input_invalid", "since must be a valid Date.", { details: { field: "since" } });
     await this.recover();
     return readIntakeMetrics(this.#parts.store, this.#options.name, since ?? new Date(this.#options.clock() - METRICS_SPAN_MS));
   }
