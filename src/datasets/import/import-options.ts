@@ -56,8 +56,8 @@ export interface ImportDatasetProgress {
 /** What `import` made. */
 export interface ImportDatasetResult extends ImportDatasetProgress {
   dataset: Dataset;
-  /** The first 50 of what was rejected; `row` and `line` count from 1. */
-  errors: { row: number; line?: number; code: ImportProblemCode; message: string }[];
+  /** The first 50 of what was rejected; `row`, `line` and, in a page of an API, `entry` count from 1. */
+  errors: { row: number; line?: number; entry?: number; code: ImportProblemCode; message: string }[];
 }
 
 /** Checks the options that are the import's own. @throws ValidationError `input_invalid` */
