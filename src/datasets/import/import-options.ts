@@ -11,8 +11,14 @@ export type ImportFormat = z.infer<typeof ImportFormat>;
 /** Bytes of the longest record that is read. */
 export const DEFAULT_MAX_ROW_BYTES = 4 * 1024 * 1024;
 
-const Checked = z.object({
+const Checked = z.strictObject({
   format: ImportFormat,
+  name: z.unknown(),
+  description: z.unknown(),
+  domain: z.unknown(),
+  prepare: z.unknown(),
+  onProgress: z.unknown(),
+  signal: z.unknown(),
   maxRowBytes: z
     .number()
     .int()
