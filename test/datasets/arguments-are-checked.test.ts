@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { DatasetManager } from "../../src/datasets/index.js";
+import { DatasetManager, readDocuments } from "../../src/datasets/index.js";
 import type { Store } from "../../src/store/index.js";
 import type { DocumentInput, Embedder } from "../../src/types/index.js";
 import { createHarness, describeEachDatabase } from "../setup/index.js";
@@ -28,6 +28,10 @@ describe("arguments that would leave something out without a word", () => {
     ["its preparation", () => datasets.create({ name: "checked", samples, preparation: { minQualty: 0.9 } as never })],
     ["import", () => datasets.import([JSON.stringify(samples[0])], { format: "jsonl", name: "checked", prepared: false } as never)],
     ["export, which would give held-out rows too", () => datasets.export(id, { format: "jsonl", splits: "train" } as never)],
+    [
+      "readDocuments, which would show a tenant's documents to all",
+      () => readDocuments("a.txt", { default: { tenant: "a" } } as never).next(),
+    ],
     ["list", () => datasets.list({ nam: "checked" } as never)],
     [
       "items",

@@ -13,12 +13,12 @@ export const DEFAULT_MAX_ROW_BYTES = 4 * 1024 * 1024;
 
 const Checked = z.strictObject({
   format: ImportFormat,
-  name: z.unknown(),
-  description: z.unknown(),
-  domain: z.unknown(),
-  prepare: z.unknown(),
-  onProgress: z.unknown(),
-  signal: z.unknown(),
+  name: z.unknown().optional(),
+  description: z.unknown().optional(),
+  domain: z.unknown().optional(),
+  prepare: z.unknown().optional(),
+  onProgress: z.unknown().optional(),
+  signal: z.unknown().optional(),
   maxRowBytes: z
     .number()
     .int()
