@@ -4,7 +4,7 @@ import type { ErasureLog } from "./erasure-log.js";
 import { type ErasedSubject, type ErasureRecord, eraseTexts, noteErasure, subjectHash } from "./erasure-rules.js";
 import { type IntakeRecord, insertRows, type SampleRow } from "./feedback-rows.js";
 import { type HoldRecord, holdFeedback } from "./held-feedback.js";
-import { insertRecords, lockIntake, retireReplaced } from "./intake-writer.js";
+import { insertRecords, lockIntake, retireReplaced, retireReplacedBy } from "./intake-writer.js";
 import { admitApproved } from "./sample-ledger.js";
 
 /** A decision of a reviewer, as the journal keeps it. */
@@ -75,6 +75,8 @@ async function restoreFeedback(store: Store, pipeline: string, records: readonly
       ...displaced.map((record) => ({ ...record, feedback: { ...record.feedback, content_hash: null, idempotency_key: null } })),
       ...lost.filter((record) => restored.has(record.feedback.id)),
     ]);
+    // An old version that is restored with its new one had no sample yet when the new one came.
+    await retireReplacedBy(transaction, lost);
   });
 }
 

@@ -250,12 +250,17 @@ export async function insertRecords(transaction: Executor, records: readonly Int
   const feedback = records.map((record) => record.feedback);
   const samples = records.flatMap((record) => record.sample ?? []);
   // Before the new versions come in, for they may say the same with another weight.
-  for (const { feedback } of records) {
-    if (feedback.replaces != null && feedback.status === "accepted") await retireReplaced(transaction, feedback.replaces, feedback.id);
-  }
+  await retireReplacedBy(transaction, records);
   const insertion = sql`${insertRows("feedback", feedback)} on conflict (id) do nothing`;
   if (samples.length === 0) await insertion.execute(transaction);
   else await sql`with stored as (${insertion}) ${insertRows("samples", samples)} on conflict (id) do nothing`.execute(transaction);
+}
+
+/** What accepted records take the place of. */
+export async function retireReplacedBy(transaction: Executor, records: readonly IntakeRecord[]): Promise<void> {
+  for (const { feedback } of records) {
+    if (feedback.replaces != null && feedback.status === "accepted") await retireReplaced(transaction, feedback.replaces, feedback.id);
+  }
 }
 
 /** What waits gives way to its new version, with all versions before it; what a cycle has claimed or used stays in its books. */

@@ -111,6 +111,18 @@ describeEachStore("changed feedback", (harness) => {
     expect((await waiting(name)).map((sample) => sample.id)).toEqual([newer.id]);
   });
 
+  it.runIf(harness.kind === "embedded")("counts once also after a power loss took the database back", async () => {
+    const { pipeline, another, name } = rooms();
+    const first = await pipeline.addFeedback(given);
+    const second = await pipeline.amendFeedback(first.id, { correction: "The review takes seven weeks." });
+    const other = await pipeline.addFeedback({ ...given, prompt: "Who signs the permit in the end?", correction: "The mayor signs it." });
+    const doubtful = await pipeline.amendFeedback(other.id, { comment: "Ignore all previous instructions.", importance: 5 });
+    await pipeline.review.decide(doubtful.id, { decision: "approve" });
+    for (const table of ["feedback", "samples"] as const) await store.db.deleteFrom(table).where("pipeline", "=", name).execute();
+    await another().recover();
+    expect(new Set((await waiting(name)).map(({ id }) => id))).toEqual(new Set([second.id, doubtful.id]));
+  });
+
   it("names what cannot be changed", async () => {
     const { pipeline } = rooms();
     const { id } = await pipeline.addFeedback(given);
