@@ -71,8 +71,8 @@ export class Corpus {
   }
 
   /**
-   * Adds documents batch by batch; each batch is one transaction, so an abort or a failing embedder keeps the batches before it. A document whose id is there with another text replaces it; one whose
-   * text is there in the same domain is skipped.
+   * Adds documents batch by batch; each batch is one transaction, so an abort or a failing embedder keeps the batches before it. A document whose id is there with another text, or with
+   * other metadata, replaces it; one whose text is there in the same domain is skipped.
    */
   async addDocuments(
     documents: AsyncIterable<DocumentInput> | Iterable<DocumentInput>,

@@ -41,6 +41,19 @@ export interface CollectedRows {
   isPrepared: boolean;
 }
 
+/** Every field of `DatasetInput`; a misspelt one would be left out without a word. */
+const FIELDS = [
+  "name",
+  "description",
+  "domain",
+  "samples",
+  "items",
+  "query",
+  "feedback",
+  "lineage",
+  "preparation",
+] as const satisfies (keyof DatasetInput)[];
+
 const Header = z.object({
   name: z.string().trim().min(3).max(100),
   description: z.string().max(10_000).optional(),
@@ -67,6 +80,11 @@ export async function collectRows(
   parts: PreparationParts & { search(query: SearchQuery, options: CallOptions): Promise<SearchResult[]> },
   options: CallOptions,
 ): Promise<CollectedRows> {
+  const unknown = Object.keys(input).filter((field) => !(FIELDS as readonly string[]).includes(field));
+  if (unknown.length > 0) {
+    const message = `A dataset is not made of ${unknown.map((field) => JSON.stringify(field)).join(", ")}. There are: ${FIELDS.join(", ")}.`;
+    throw new ValidationError("input_invalid", message, { details: { unknown } });
+  }
   const given = (["samples", "items", "query", "feedback"] as const).filter((field) => input[field] !== undefined);
   if (given.length !== 1) {
     const problem = given.length === 0 ? "none was given" : `${given.join(" and ")} were given`;

@@ -14,6 +14,8 @@ export const MAX_DOCUMENT_LENGTH = 2_000_000;
 export interface ReadyDocument {
   id: string;
   contentHash: string;
+  /** Of title, type, language, source, date and metadata. */
+  attributesHash: string;
   documentType: string | null;
   tenant: string | null;
   domain: string;
@@ -81,16 +83,20 @@ export async function readDocument(
       chunks.push({ title, content, quality: report.score });
     }
   }
-  return {
-    id: document.id ?? `document_${contentHash.slice(0, 32)}`,
-    contentHash,
+  const attributes = {
     documentType: document.documentType ?? null,
-    tenant: document.tenant ?? null,
-    domain,
     language: document.language ?? detectLanguage(text),
     source: document.source ?? "corpus",
     date: document.date === undefined ? null : new Date(document.date),
     metadata,
+  };
+  return {
+    id: document.id ?? `document_${contentHash.slice(0, 32)}`,
+    contentHash,
+    attributesHash: hashOf("attributes", JSON.stringify({ title: document.title, ...attributes })),
+    tenant: document.tenant ?? null,
+    domain,
+    ...attributes,
     chunks,
   };
 }

@@ -28,17 +28,20 @@ export async function lockCorpus(transaction: Executor): Promise<void> {
   await sql`select pg_advisory_xact_lock(hashtextextended('clara.corpus', 0))`.execute(transaction);
 }
 
-/** Known texts are left out before the embedder sees them; the transaction decides finally. */
+/** Known texts are left out before the embedder sees them, unless more is said of the document now; the transaction decides finally. */
 export async function leaveOutKnown(executor: Executor, documents: readonly ReadyDocument[]): Promise<ReadyDocument[]> {
   const hashes = new Set<string>();
   const distinct = documents.filter(({ contentHash }) => !hashes.has(contentHash) && hashes.add(contentHash));
   const known = await executor
     .selectFrom("corpus_document")
-    .select("content_hash")
+    .select(["id", "content_hash", "attributes_hash"])
     .where(sql<boolean>`content_hash = any(${[...hashes]}::text[])`)
     .execute();
-  const knownHashes = new Set(known.map((row) => row.content_hash));
-  return distinct.filter(({ contentHash }) => !knownHashes.has(contentHash));
+  const byHash = new Map(known.map((row) => [row.content_hash, row]));
+  return distinct.filter((document) => {
+    const same = byHash.get(document.contentHash);
+    return same === undefined || (same.id === document.id && same.attributes_hash !== document.attributesHash);
+  });
 }
 
 /** Writes documents of distinct ids and texts with their chunks and graphs; the caller holds the lock. */
@@ -88,21 +91,25 @@ async function insertDocuments(
 ): Promise<{ added: Set<ReadyDocument>; taken: Set<ReadyDocument> }> {
   const rows = await transaction
     .selectFrom("corpus_document")
-    .select(["id", "content_hash", "tenant"])
+    .select(["id", "content_hash", "attributes_hash", "tenant"])
     .where(sql<boolean>`id = any(${documents.map(({ id }) => id)}::text[])`)
     .execute();
   const old = new Map(rows.map((row) => [row.id, row]));
   const taken = new Set(documents.filter(({ id, tenant }) => old.has(id) && old.get(id)!.tenant !== tenant));
   const own = documents.filter((document) => !taken.has(document));
-  const rewritten = own.filter(({ id, contentHash }) => old.has(id) && old.get(id)!.content_hash !== contentHash);
+  const rewritten = own.filter(({ id, contentHash, attributesHash }) => {
+    const known = old.get(id);
+    return known !== undefined && (known.content_hash !== contentHash || known.attributes_hash !== attributesHash);
+  });
   if (rewritten.length > 0)
     await deleteDocuments(
       transaction,
       rewritten.map(({ id }) => id),
     );
   const inserted = await sql<{ id: string }>`
-    insert into clara.corpus_document (id, content_hash, tenant, chunk_count)
+    insert into clara.corpus_document (id, content_hash, attributes_hash, tenant, chunk_count)
     select * from unnest(${own.map(({ id }) => id)}::text[], ${own.map(({ contentHash }) => contentHash)}::text[],
+      ${own.map(({ attributesHash }) => attributesHash)}::text[],
       ${own.map(({ tenant }) => tenant)}::text[], ${own.map(({ chunks }) => chunks.length)}::integer[])
     on conflict do nothing returning id`.execute(transaction);
   const ids = new Set(inserted.rows.map(({ id }) => id));

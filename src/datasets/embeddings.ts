@@ -1,29 +1,51 @@
 import { sql } from "kysely";
-import { EngineError } from "../errors.js";
+import { AbortedError, EngineError } from "../errors.js";
 import type { Executor } from "../store/store.js";
 import { inTransaction } from "../store/transaction.js";
 import type { CallOptions, Embedder } from "../types/index.js";
 
 /** What the graph of the index holds of a vector besides its numbers. */
 const GRAPH_BYTES = 600;
+/** What is smaller has no place in a `real`, and PostgreSQL refuses it. */
+const SMALLEST_REAL = 1.2e-38;
 const LEAST_BUILD_MEGABYTES = 64;
 const MOST_BUILD_MEGABYTES = 1024;
 
 /** Embeds texts and brings the vectors to unit length; null for a text without direction (all zeros). */
 export async function embedUnit(embedder: Embedder, texts: readonly string[], options: CallOptions = {}): Promise<(number[] | null)[]> {
   if (texts.length === 0) return [];
-  const vectors = await embedder.embed(texts, options);
-  const dimensions = vectors[0]?.length ?? 0;
-  const isSound =
-    vectors.length === texts.length && vectors.every((vector) => vector.length === dimensions && vector.every(Number.isFinite));
-  if (!isSound || dimensions === 0) {
-    const message = `The embedder ${embedder.name} gave ${vectors.length} vectors of ${dimensions} numbers for ${texts.length} texts, or numbers that are not finite.`;
+  const vectors: readonly ArrayLike<number>[] | null | undefined = await unlessAborted(embedder.embed(texts, options), options.signal);
+  const dimensions = vectors?.[0]?.length ?? 0;
+  const lengths = vectors?.length === texts.length ? vectors.map((vector) => lengthOf(vector, dimensions)) : [];
+  if (vectors == null || dimensions === 0 || !lengths.every(Number.isFinite) || lengths.length !== texts.length) {
+    const message = `The embedder ${embedder.name} gave ${vectors?.length ?? "no"} vectors of ${dimensions} numbers for ${texts.length} texts, or numbers that are not finite.`;
     throw new EngineError("engine_response_invalid", message, { details: { embedder: embedder.name } });
   }
-  return vectors.map((vector) => {
-    const length = Math.hypot(...vector);
-    return length > 0 ? vector.map((value) => value / length) : null;
+  return vectors.map((vector, index) => {
+    const length = lengths[index]!;
+    return length > 0 ? Array.from(vector, (value) => (Math.abs(value) < length * SMALLEST_REAL ? 0 : value / length)) : null;
   });
+}
+
+/** Not a number where it is no vector of so many numbers. */
+function lengthOf(vector: ArrayLike<number> | null | undefined, dimensions: number): number {
+  if (vector?.length !== dimensions) return Number.NaN;
+  const numbers = Array.from(vector);
+  return numbers.every((value) => Number.isFinite(value)) ? Math.hypot(...numbers) : Number.NaN;
+}
+
+/** The host's embedder may not listen to the signal, and must not hold the caller up. */
+async function unlessAborted<T>(work: Promise<T> | T, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(new AbortedError(undefined, { cause: signal.reason }));
+  signal.addEventListener("abort", abort, { once: true });
+  if (signal.aborted) abort();
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }
 
 /** The number under which an embedder's vectors are stored; made where it is new. */

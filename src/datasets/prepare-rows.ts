@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { AbortedError, ValidationError } from "../errors.js";
 import { hashOf } from "../support/hash-of.js";
 import { type CallOptions, type DatasetItem, PreparationOptions, type Sample, type SplitName } from "../types/index.js";
@@ -13,7 +14,7 @@ import type { Removals } from "./removals.js";
 import { type Candidate, isUnusable, type Unusable } from "./sample-input.js";
 import type { SampleShelf } from "./sample-shelf.js";
 import { bandHashesOf, signatureOf } from "./shingles.js";
-import { drawHeldOut, type HoldoutOptions, toHoldoutOptions } from "./split.js";
+import { drawHeldOut, HoldoutChoice, type HoldoutOptions, toHoldoutOptions } from "./split.js";
 import { estimateTokens, type Tokenizer } from "./tokenizer.js";
 
 /** Options of `prepareTrainingData`. */
@@ -29,6 +30,11 @@ export interface PreparationParts {
   quality: QualityChecker;
   tokenizer?: Tokenizer;
 }
+
+const CheckedOptions = PreparationOptions.extend({
+  holdout: z.union([z.boolean(), HoldoutChoice]).optional(),
+  domain: z.string().optional(),
+}).strict();
 
 /** How many texts go to the tokenizer at once. */
 const BATCH = 256;
@@ -86,13 +92,18 @@ export function orderKeyOf(candidate: Candidate | Unusable): string {
   return `1|${9 - sample.importance}|${texts}|${sample.id}|${hashOf(JSON.stringify(sample))}`;
 }
 
-function parseOptions(options: PrepareOptions): ReturnType<typeof PreparationOptions.parse> {
-  const parsed = PreparationOptions.safeParse(options);
+function parseOptions(options: PrepareOptions): z.output<typeof CheckedOptions> {
+  const parsed = CheckedOptions.safeParse(options);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  throw new ValidationError("input_invalid", `The preparation option ${issue?.path.join(".")} is invalid: ${issue?.message}.`, {
-    details: { field: issue?.path.join(".") },
-  });
+  const field = issue?.path.join(".") ?? "";
+  throw new ValidationError(
+    "input_invalid",
+    `The preparation options are invalid${field === "" ? "" : ` at ${field}`}: ${issue?.message}.`,
+    {
+      details: { field },
+    },
+  );
 }
 
 async function scored(

@@ -1,15 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { type Selectable, sql } from "kysely";
+import { z } from "zod";
 import { AbortedError, ConflictError, NotFoundError, ValidationError } from "../errors.js";
 import type { Executor, Store } from "../store/store.js";
 import type { DatasetTable } from "../store/tables/dataset.js";
-import type {
-  CallOptions,
-  Dataset,
-  DatasetItem,
-  DatasetStatistics,
-  DatasetTombstone,
-  PreparationReport,
+import {
+  type CallOptions,
+  type Dataset,
+  type DatasetItem,
+  type DatasetStatistics,
+  type DatasetTombstone,
+  type PreparationReport,
   SplitName,
 } from "../types/index.js";
 import { contentHashOf } from "./content-hash.js";
@@ -148,9 +149,7 @@ export class DatasetRegistry {
   /** Newest first. */
   async list(filter: DatasetFilter = {}, { signal }: CallOptions = {}): Promise<Dataset[]> {
     throwIfAborted(signal);
-    const { name, domain } = filter;
-    const limit = integerWithin("limit", filter.limit ?? 100, 1, 1000);
-    const offset = integerWithin("offset", filter.offset ?? 0, 0, Number.MAX_SAFE_INTEGER);
+    const { name, domain, limit, offset } = parseFilter(filter);
     let query = this.#store.db.selectFrom("dataset").selectAll().where("deleted_at", "is", null);
     if (name !== undefined) query = query.where("name", "=", name);
     if (domain !== undefined) query = query.where("domain", "=", domain);
@@ -160,6 +159,7 @@ export class DatasetRegistry {
 
   /** The rows in their order, read in batches; a dataset deleted meanwhile ends in `dataset_not_found`, never in a short answer. */
   async *items(id: string, options: CallOptions & { split?: SplitName } = {}): AsyncIterable<DatasetItem> {
+    requireSplit(options.split);
     await this.#row(id, options);
     let after = -1;
     for (;;) {
@@ -292,9 +292,28 @@ function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new AbortedError();
 }
 
-function integerWithin(field: string, value: number, least: number, most: number): number {
-  if (Number.isInteger(value) && value >= least && value <= most) return value;
-  throw new ValidationError("input_invalid", `${field} must be an integer of ${least}..${most}, not ${value}.`, { details: { field } });
+const Filter = z.strictObject({
+  name: z.string().optional(),
+  domain: z.string().optional(),
+  limit: z.number().int().min(1).max(1000).default(100),
+  offset: z.number().int().min(0).default(0),
+});
+
+function parseFilter(filter: DatasetFilter): z.output<typeof Filter> {
+  const parsed = Filter.safeParse(filter);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const field = issue?.path.join(".") ?? "";
+  throw new ValidationError("input_invalid", `The filter is invalid${field === "" ? "" : ` at ${field}`}: ${issue?.message}.`, {
+    details: { field },
+  });
+}
+
+function requireSplit(split: SplitName | undefined): void {
+  if (split === undefined || SplitName.safeParse(split).success) return;
+  throw new ValidationError("input_invalid", `There is no split ${JSON.stringify(split)}. There are: ${SplitName.options.join(", ")}.`, {
+    details: { field: "split" },
+  });
 }
 
 function meanQuality(items: readonly DatasetItem[]): number {

@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { ValidationError } from "../errors.js";
 import { hashOf } from "../support/hash-of.js";
 import type { SplitName } from "../types/index.js";
@@ -17,6 +18,17 @@ export interface HoldoutOptions {
   /** Another seed draws other facts and phrasings. Default "clara". */
   seed?: string;
 }
+
+const Share = z.union([z.boolean(), z.number(), z.nan()]).optional();
+
+/** The shape of `HoldoutOptions`; `toHoldoutOptions` looks at the shares. */
+export const HoldoutChoice = z.strictObject({
+  recall: Share,
+  generalisation: Share,
+  minRecall: z.number().int().min(0).optional(),
+  required: z.boolean().optional(),
+  seed: z.string().optional(),
+});
 
 const HOLDOUT_DEFAULTS = { recall: true, generalisation: true, minRecall: 20, seed: "clara" } as const;
 const NO_HOLDOUT: HoldoutOptions = { recall: false, generalisation: false };

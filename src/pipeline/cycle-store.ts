@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { sql, type Updateable } from "kysely";
-import { ConflictError, NotFoundError } from "../errors.js";
+import { ConflictError, NotFoundError, ValidationError } from "../errors.js";
 import type { Executor, Store } from "../store/store.js";
 import type { CycleTable } from "../store/tables/cycle.js";
 import type { LearningCycle, StageName } from "../types/cycle.js";
@@ -115,16 +115,17 @@ export class CycleStore {
   }
 
   async list(filter: CycleFilter): Promise<LearningCycle[]> {
+    const { limit = 50, offset = 0 } = filter;
+    if (!(Number.isInteger(limit) && limit >= 1 && Number.isInteger(offset) && offset >= 0)) {
+      throw new ValidationError("input_invalid", "limit must be a whole number of 1 or more, offset one of 0 or more.", {
+        details: { limit, offset },
+      });
+    }
     let query = this.#store.db.selectFrom("cycles").selectAll().where("pipeline", "=", this.#pipeline);
     if (filter.domain !== undefined) query = query.where("domain", "=", filter.domain);
     if (filter.status !== undefined)
       query = query.where("status", "in", typeof filter.status === "string" ? [filter.status] : [...filter.status]);
-    const rows = await query
-      .orderBy("created_at", "desc")
-      .orderBy("id")
-      .limit(Math.min(filter.limit ?? 50, 500))
-      .offset(filter.offset ?? 0)
-      .execute();
+    const rows = await query.orderBy("created_at", "desc").orderBy("id").limit(Math.min(limit, 500)).offset(offset).execute();
     return this.#withStages(rows);
   }
 

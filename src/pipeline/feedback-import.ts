@@ -31,7 +31,7 @@ export interface ImportProgress {
 
 /** The result of an import. */
 export interface ImportResult extends Omit<ImportProgress, "isWaiting"> {
-  /** The first 50 rejected lines. */
+  /** The first 50 lines that were rejected, or gave a used idempotency key other content. */
   errors: { line: number; code: string; message: string }[];
 }
 
@@ -68,8 +68,10 @@ export async function importLines(
     progress.isWaiting = false;
     progress.lines++;
     progress[receipt.status === "duplicate" ? "duplicates" : receipt.status]++;
-    if (receipt.status === "rejected" && errors.length < MAX_ERRORS) {
-      errors.push({ line: line.number, code: "code" in read ? read.code : "rejected", message: receipt.reason ?? "rejected" });
+    const isReused = receipt.code === "idempotency_key_reused";
+    if ((receipt.status === "rejected" || isReused) && errors.length < MAX_ERRORS) {
+      const code = "code" in read ? read.code : isReused ? "idempotency_key_reused" : "rejected";
+      errors.push({ line: line.number, code, message: receipt.reason ?? "rejected" });
     }
     onProgress?.({ ...progress });
   };

@@ -4,7 +4,7 @@ import type { ErasureLog } from "./erasure-log.js";
 import { type ErasedSubject, type ErasureRecord, eraseTexts, noteErasure, subjectHash } from "./erasure-rules.js";
 import { type IntakeRecord, insertRows, type SampleRow } from "./feedback-rows.js";
 import { type HoldRecord, holdFeedback } from "./held-feedback.js";
-import { insertRecords, lockIntake } from "./intake-writer.js";
+import { insertRecords, lockIntake, retireReplaced, retireReplacedBy } from "./intake-writer.js";
 import { admitApproved } from "./sample-ledger.js";
 
 /** A decision of a reviewer, as the journal keeps it. */
@@ -75,6 +75,8 @@ async function restoreFeedback(store: Store, pipeline: string, records: readonly
       ...displaced.map((record) => ({ ...record, feedback: { ...record.feedback, content_hash: null, idempotency_key: null } })),
       ...lost.filter((record) => restored.has(record.feedback.id)),
     ]);
+    // An old version that is restored with its new one had no sample yet when the new one came.
+    await retireReplacedBy(transaction, lost);
   });
 }
 
@@ -92,8 +94,10 @@ async function restoreReview(store: Store, pipeline: string, review: ReviewRecor
       .where("id", "=", review.feedbackId)
       .where("pipeline", "=", pipeline)
       .where("status", "=", "review")
+      .returning("replaces")
       .executeTakeFirst();
-    if (Number(changed.numUpdatedRows) === 0 || review.sample === null) return;
+    if (changed === undefined || review.sample === null) return;
+    if (changed.replaces !== null) await retireReplaced(transaction, changed.replaces, review.feedbackId);
     await admitApproved(transaction, review.sample);
   });
 }

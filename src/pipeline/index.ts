@@ -1,5 +1,4 @@
 export type { PersonalDataKind, PersonalDataOptions } from "../support/personal-data.js";
-export type { FeedbackChange } from "./amendment.js";
 export type { BufferStats, FeedbackBuffer } from "./buffer.js";
 export type { CanaryBoard } from "./canary/canary-board.js";
 export { CANARY_DEFAULTS, type CanaryOptions } from "./canary/canary-options.js";
@@ -22,6 +21,6 @@ export { type GeneralSetOptions, type PipelineOptions, TRIGGER_DEFAULTS, type Tr
 export type { PipelineParts, PipelineStatus } from "./pipeline-parts.js";
 export type { DatasetsPort, FoundGeneration, GenerationsPort, HoldoutShares, RouterPort, ServingPort, TrainingPort } from "./ports.js";
 export type { ReviewFailure, ReviewItem, ReviewOutcome, ReviewQueue } from "./review.js";
-export type { ReviewDecision } from "./review-decision.js";
+export type { ReviewDecision, ReviewFilter } from "./review-decision.js";
 export type { TenantMode } from "./tenants.js";
 export type { DomainFacts, DomainState } from "./triggers.js";

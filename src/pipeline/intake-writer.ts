@@ -4,11 +4,12 @@ import { notifyOthers } from "../store/notifications.js";
 import type { Executor, JournalEntry, Store } from "../store/store.js";
 import type { CallOptions } from "../types/common.js";
 import type { FirewallFinding } from "../types/feedback.js";
+import { changedMeanwhile, versionsUpTo } from "./amendment.js";
 import type { FeedbackBuffer } from "./buffer.js";
 import { addCanaryOutcomes, type CanaryOutcome } from "./canary/canary-outcomes.js";
-import { type IntakeRecord, insertRows } from "./feedback-rows.js";
+import { type FeedbackRow, type IntakeRecord, insertRows } from "./feedback-rows.js";
 import { type IntakeLimitParts, IntakeLimits } from "./firewall/intake-limits.js";
-import { type IntakeFacts, readIntakeFacts } from "./intake-facts.js";
+import { type IntakeFacts, type KnownFeedback, readIntakeFacts } from "./intake-facts.js";
 import { storableJson } from "./storable-text.js";
 
 /** What became of a record. */
@@ -135,7 +136,7 @@ export class IntakeWriter {
       if ("error" in decision) waiting.reject(decision.error);
       else waiting.resolve(decision.outcome);
     });
-    if (decisions.some((decision) => "stored" in decision && decision.stored !== null && isCorrection(decision.stored))) {
+    if (decisions.some((decision) => "stored" in decision && decision.stored !== null && changesMemory(decision.stored))) {
       this.#store.notifications.announce("memory", null);
     }
     this.#buffer.noteStored(decisions.flatMap((decision) => ("stored" in decision ? (decision.stored?.sample ?? []) : [])));
@@ -150,7 +151,7 @@ export class IntakeWriter {
       const stored = decisions.flatMap((decision) => ("stored" in decision && decision.stored !== null ? [decision.stored] : []));
       await insertRecords(transaction, stored);
       await addCanaryOutcomes(transaction, stored.flatMap(outcomeOf));
-      if (stored.some(isCorrection)) await notifyOthers(transaction, "memory", "changed");
+      if (stored.some(changesMemory)) await notifyOthers(transaction, "memory", "changed");
       return decisions;
     });
   }
@@ -175,8 +176,9 @@ function outcomeOf({ feedback, outcome }: IntakeRecord): CanaryOutcome[] {
   return outcome !== undefined && ["accepted", "duplicate"].includes(feedback.status) ? [outcome] : [];
 }
 
-function isCorrection({ sample }: IntakeRecord): boolean {
-  return sample?.rejected_response != null;
+/** A new version may take a correction back. */
+function changesMemory({ feedback, sample }: IntakeRecord): boolean {
+  return sample?.rejected_response != null || (sample !== null && feedback.replaces != null);
 }
 
 function takesPlace(record: IntakeRecord): boolean {
@@ -188,18 +190,18 @@ function decide(record: IntakeRecord, known: IntakeFacts, limits: IntakeLimits, 
   const { feedback } = record;
   const key = feedback.idempotency_key ?? null;
   const sameKey = key === null ? undefined : known.byKey.get(key);
-  if (sameKey !== undefined) {
-    const reason = `the idempotency key was received before, with the status "${sameKey.status}"`;
-    return { outcome: { id: sameKey.id, status: "duplicate", code: "duplicate", reason }, stored: null };
-  }
+  if (sameKey !== undefined) return { outcome: { id: sameKey.id, status: "duplicate", ...repetitionOf(sameKey, feedback) }, stored: null };
+  const newer = feedback.replaces == null ? undefined : known.replacedBy.get(feedback.replaces);
+  if (newer !== undefined) return { error: changedMeanwhile(feedback.replaces!, newer) };
   const refusal = limits.refuse(record);
   if (refusal !== null) return { error: refusal };
   const hash = feedback.content_hash ?? null;
   const sameContent = hash === null ? undefined : known.byContent.get(hash);
-  if (sameContent !== undefined) {
+  const isOwn = sameContent !== undefined && feedback.replaces != null && known.versions.get(feedback.replaces)?.has(sameContent);
+  if (sameContent !== undefined && !isOwn) {
     const reason = `it repeats the feedback ${sameContent}`;
     const duplicate = { ...feedback, status: "duplicate", code: "duplicate", reason, duplicate_of: sameContent, content_hash: null };
-    if (key !== null) known.byKey.set(key, { id: feedback.id, status: "duplicate" });
+    if (key !== null) known.byKey.set(key, { id: feedback.id, status: "duplicate", said: saidIn(feedback) });
     return {
       outcome: { id: feedback.id, status: "duplicate", code: "duplicate", reason },
       stored: { ...record, feedback: duplicate, sample: null },
@@ -211,11 +213,27 @@ function decide(record: IntakeRecord, known: IntakeFacts, limits: IntakeLimits, 
     if (waiting >= capacity) return { error: bufferFull(feedback.domain, capacity) };
     known.waiting.set(feedback.domain, waiting + 1);
   }
-  if (hash !== null) known.byContent.set(hash, feedback.id);
-  if (key !== null) known.byKey.set(key, { id: feedback.id, status: feedback.status });
-  if (cluster !== null) return reviewed(record, cluster);
+  // The version that it replaces keeps the hash of what both say until this one counts.
+  const waits = cluster !== null || feedback.status === "review";
+  const stored = waits && sameContent !== undefined ? { ...record, feedback: { ...feedback, content_hash: null } } : record;
+  if (stored.feedback.content_hash != null) known.byContent.set(stored.feedback.content_hash, feedback.id);
+  if (key !== null) known.byKey.set(key, { id: feedback.id, status: feedback.status, said: saidIn(feedback) });
+  if (feedback.replaces != null && feedback.status !== "rejected") known.replacedBy.set(feedback.replaces, feedback.id);
+  if (cluster !== null) return reviewed(stored, cluster);
   const status = feedback.status as IntakeOutcome["status"];
-  return { outcome: { id: feedback.id, status, code: feedback.code ?? null, reason: feedback.reason ?? null }, stored: record };
+  return { outcome: { id: feedback.id, status, code: feedback.code ?? null, reason: feedback.reason ?? null }, stored };
+}
+
+/** Whoever gives a key anew with other content is told that it was not taken. */
+function repetitionOf({ id, status, said }: KnownFeedback, feedback: FeedbackRow): Pick<IntakeOutcome, "code" | "reason"> {
+  const isSame = said === null || saidIn(feedback).every((part, index) => part === said[index]);
+  if (isSame) return { code: "duplicate", reason: `the idempotency key was received before, with the status "${status}"` };
+  const reason = `the idempotency key was received before with other content (feedback ${id}, ${status}); nothing of this one was kept. Give it a key of its own, or change the first one with amendFeedback`;
+  return { code: "idempotency_key_reused", reason };
+}
+
+function saidIn({ prompt, response, correction, rating }: FeedbackRow): NonNullable<KnownFeedback["said"]> {
+  return [prompt ?? "", response ?? "", correction ?? null, rating];
 }
 
 /** It may be right; a person decides. */
@@ -231,27 +249,36 @@ export async function insertRecords(transaction: Executor, records: readonly Int
   if (records.length === 0) return;
   const feedback = records.map((record) => record.feedback);
   const samples = records.flatMap((record) => record.sample ?? []);
+  // Before the new versions come in, for they may say the same with another weight.
+  await retireReplacedBy(transaction, records);
   const insertion = sql`${insertRows("feedback", feedback)} on conflict (id) do nothing`;
   if (samples.length === 0) await insertion.execute(transaction);
   else await sql`with stored as (${insertion}) ${insertRows("samples", samples)} on conflict (id) do nothing`.execute(transaction);
+}
+
+/** What accepted records take the place of. */
+export async function retireReplacedBy(transaction: Executor, records: readonly IntakeRecord[]): Promise<void> {
   for (const { feedback } of records) {
     if (feedback.replaces != null && feedback.status === "accepted") await retireReplaced(transaction, feedback.replaces, feedback.id);
   }
 }
 
-/** What waits gives way to its new version; what a cycle has claimed or used stays in its books. */
+/** What waits gives way to its new version, with all versions before it; what a cycle has claimed or used stays in its books. */
 export async function retireReplaced(transaction: Executor, id: string, by: string): Promise<void> {
+  const { rows } = await versionsUpTo([id]).execute(transaction);
+  const ids = rows.map((row) => row.id);
+  if (ids.length === 0) return;
   await transaction
     .updateTable("samples")
     .set({ state: "excluded", state_reason: `replaced by ${by}` })
-    .where("id", "=", id)
+    .where("id", "in", ids)
     .where("state", "=", "waiting")
     .execute();
-  await transaction.updateTable("feedback").set({ content_hash: null, sketch_key: null }).where("id", "=", id).execute();
+  await transaction.updateTable("feedback").set({ content_hash: null, sketch_key: null }).where("id", "in", ids).execute();
   await transaction
     .updateTable("feedback")
     .set({ status: "rejected", code: "replaced", reason: `replaced by ${by}` })
-    .where("id", "=", id)
+    .where("id", "in", ids)
     .where("status", "=", "review")
     .execute();
 }

@@ -1,8 +1,8 @@
 import { AbortedError, ConfigurationError, ConflictError, OverloadedError, ValidationError } from "../errors.js";
 import { type CallOptions, DEFAULT_DOMAIN, Slug } from "../types/common.js";
 import type { LearningCycle } from "../types/cycle.js";
-import type { FeedbackInput, FeedbackReceipt } from "../types/feedback.js";
-import { amendedInput, type FeedbackChange } from "./amendment.js";
+import type { FeedbackChange, FeedbackInput, FeedbackReceipt } from "../types/feedback.js";
+import { amendmentOf, isChangedMeanwhile } from "./amendment.js";
 import { FeedbackBuffer } from "./buffer.js";
 import { CanaryBoard } from "./canary/canary-board.js";
 import { CycleRunner } from "./cycle-runner.js";
@@ -184,7 +184,9 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
   /**
    * Changes what somebody said: a new version, judged like any feedback. While the old one waits, the new one takes its place; what a
    * cycle has claimed or used stays in its books, and the new one is learnt next. A version that is rejected or a duplicate changes nothing.
-   * @throws NotFoundError `feedback_not_found`; ConflictError `input_invalid` where it was erased, rejected or a duplicate; as `addFeedback`
+   * The id of any version means the present one.
+   * @throws ValidationError `input_invalid` for a field that cannot be changed; NotFoundError `feedback_not_found`; ConflictError `input_invalid` where it was
+   * erased, rejected or a duplicate; as `addFeedback`
    * @example
    * ```ts
    * const receipt = await clara.pipeline.amendFeedback(id, { correction: "The fee is 12 euros and 50 cents." });
@@ -193,8 +195,15 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
   async amendFeedback(id: string, change: FeedbackChange, options: CallOptions = {}): Promise<FeedbackReceipt> {
     throwIfAborted(options.signal);
     await this.recover();
-    const input = await amendedInput(this.#parts.store, this.#options.name, id, change);
-    return this.#add(input, { ...options, replaces: id });
+    for (;;) {
+      const { input, replaces } = await amendmentOf(this.#parts.store, this.#options.name, id, change);
+      try {
+        return await this.#add(input, { ...options, replaces });
+      } catch (error) {
+        // who came first has made another version: the change is made to that one
+        if (!isChangedMeanwhile(error)) throw error;
+      }
+    }
   }
 
   /**
@@ -334,6 +343,7 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
   /**
    * How feedback fared: acceptance, what decided, people, what waits.
    * @param since default: 30 days ago
+   * @throws ValidationError `input_invalid`
    * @example
    * ```ts
    * const { acceptanceRate, byCode } = await clara.pipeline.intakeMetrics({ since: new Date("2026-11-01") });
@@ -341,6 +351,8 @@ export class ContinuousLearningPipeline implements AsyncDisposable {
    */
   async intakeMetrics({ since, signal }: CallOptions & { since?: Date } = {}): Promise<IntakeMetrics> {
     throwIfAborted(signal);
+    if (since !== undefined && !(since instanceof Date && Number.isFinite(since.getTime())))
+      throw new ValidationError("input_invalid", "since must be a valid Date.", { details: { field: "since" } });
     await this.recover();
     return readIntakeMetrics(this.#parts.store, this.#options.name, since ?? new Date(this.#options.clock() - METRICS_SPAN_MS));
   }

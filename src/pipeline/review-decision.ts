@@ -18,6 +18,7 @@ export interface ReviewDecision {
 export interface CheckedDecision {
   isApproved: boolean;
   edited: { prompt?: string; response?: string };
+  isEdited: boolean;
   reviewer: string | null;
 }
 
@@ -26,6 +27,33 @@ const Decision = z.strictObject({
   edited: z.union([z.string(), z.strictObject({ prompt: z.string().optional(), response: z.string().optional() })]).optional(),
   reviewer: z.string().optional(),
 });
+
+/** Which doubtful feedback is listed. */
+export interface ReviewFilter {
+  domain?: string;
+  /** What made it doubtful. */
+  code?: string;
+  /** Default 100; 1,000 at most are given. */
+  limit?: number;
+  offset?: number;
+}
+
+const Filter = z.strictObject({
+  signal: z.unknown().optional(),
+  domain: z.string().optional(),
+  code: z.string().optional(),
+  limit: z.number().int().min(0).default(100),
+  offset: z.number().int().min(0).default(0),
+});
+
+/** A misspelt filter would list everything, and a decision on all that is listed would go too far. @throws ValidationError `input_invalid` */
+export function parseReviewFilter(filter: ReviewFilter): z.output<typeof Filter> {
+  const parsed = Filter.safeParse(filter);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const field = issue?.path.join(".") ?? "";
+  throw new ValidationError("input_invalid", `The filter is invalid at ${field || "its root"}: ${issue?.message}.`, { details: { field } });
+}
 
 /** Nothing but the word "approve" lets feedback through. @throws ValidationError `input_invalid`, `feedback_invalid`, `payload_too_large` */
 export function parseDecision(decision: ReviewDecision): CheckedDecision {
@@ -40,6 +68,7 @@ export function parseDecision(decision: ReviewDecision): CheckedDecision {
   return {
     isApproved: parsed.data.decision === "approve",
     edited: editedTexts(edited),
+    isEdited: edited !== undefined,
     reviewer: reviewer === undefined ? null : storableText(reviewer).slice(0, MAX_NAME_CHARACTERS),
   };
 }

@@ -3,12 +3,13 @@ import { notifyOthers } from "../store/notifications.js";
 import type { Executor, Store } from "../store/store.js";
 import type { CallOptions } from "../types/common.js";
 import type { FirewallFinding, QualityReport } from "../types/feedback.js";
+import { versionsUpTo } from "./amendment.js";
 import type { FeedbackBuffer } from "./buffer.js";
 import type { ReviewRecord } from "./feedback-recovery.js";
 import { sampleRowOf } from "./feedback-rows.js";
 import type { Firewall } from "./firewall/firewall.js";
 import { bufferFull, lockIntake, retireReplaced } from "./intake-writer.js";
-import { type CheckedDecision, parseDecision, type ReviewDecision } from "./review-decision.js";
+import { type CheckedDecision, parseDecision, parseReviewFilter, type ReviewDecision, type ReviewFilter } from "./review-decision.js";
 import { admitApproved } from "./sample-ledger.js";
 import { contentHash, lessonOf } from "./verdict.js";
 
@@ -78,20 +79,17 @@ export class ReviewQueue {
    * }
    * ```
    */
-  async list(filter: CallOptions & { domain?: string; code?: string; limit?: number; offset?: number } = {}): Promise<ReviewItem[]> {
-    const { limit = 100, offset = 0 } = filter;
-    for (const [field, value] of Object.entries({ limit, offset })) {
-      if (Number.isInteger(value) && value >= 0) continue;
-      throw new ValidationError("input_invalid", `${field} must be a whole number of 0 or more, not ${value}.`, { details: { field } });
-    }
+  async list(filter: CallOptions & ReviewFilter = {}): Promise<ReviewItem[]> {
+    const { limit, offset, domain, code } = parseReviewFilter(filter);
+    if (filter.signal?.aborted) throw new AbortedError();
     let query = this.#store.db
       .selectFrom("feedback")
       .selectAll()
       .where("pipeline", "=", this.#pipeline)
       .where("status", "=", "review")
       .where("erased_at", "is", null);
-    if (filter.domain !== undefined) query = query.where("domain", "=", filter.domain);
-    if (filter.code !== undefined) query = query.where("code", "=", filter.code);
+    if (domain !== undefined) query = query.where("domain", "=", domain);
+    if (code !== undefined) query = query.where("code", "=", code);
     const rows = await query.orderBy("created_at").orderBy("id").limit(Math.min(limit, 1000)).offset(offset).execute();
     return rows.map((row) => ({
       id: row.id,
@@ -130,7 +128,10 @@ export class ReviewQueue {
   ): Promise<{ outcomes: ReviewOutcome[]; failures: ReviewFailure[] }> {
     if (!Array.isArray(ids))
       throw new ValidationError("input_invalid", "Give an array of feedback ids to decide.", { details: { field: "ids" } });
-    parseDecision(decision);
+    if (parseDecision(decision).isEdited)
+      throw new ValidationError("input_invalid", "Many cannot be given one and the same edited text; decide each by itself.", {
+        details: { field: "edited" },
+      });
     const outcomes: ReviewOutcome[] = [];
     const failures: ReviewFailure[] = [];
     for (const id of ids) {
@@ -154,7 +155,8 @@ export class ReviewQueue {
    * await clara.pipeline.review.decide(id, { decision: "approve", edited: "The fee is 12 euros." });
    * ```
    */
-  async decide(id: string, decision: ReviewDecision, _options: CallOptions = {}): Promise<ReviewOutcome> {
+  async decide(id: string, decision: ReviewDecision, { signal }: CallOptions = {}): Promise<ReviewOutcome> {
+    if (signal?.aborted) throw new AbortedError();
     const checked = this.#screened(parseDecision(decision));
     const { record, domain } = await this.#store.db.transaction().execute(async (transaction) => {
       await lockIntake(transaction, this.#pipeline);
@@ -230,13 +232,14 @@ export class ReviewQueue {
       ...lessonOf({ response: row.response ?? "", correction: edited.response ?? row.correction ?? undefined, rating: row.rating }),
     };
     const hash = contentHash(lesson.objective, lesson.prompt, lesson.answer, row.domain);
+    const earlier = row.replaces === null ? [] : (await versionsUpTo([row.replaces]).execute(transaction)).rows;
     const same = await transaction
       .selectFrom("feedback")
       .select("id")
       .where("pipeline", "=", this.#pipeline)
       .where("content_hash", "=", hash)
       .where("status", "in", ["accepted", "review"])
-      .where("id", "!=", id)
+      .where("id", "not in", [id, ...earlier.map((version) => version.id)])
       .executeTakeFirst();
     if (same !== undefined) {
       const duplicate = {
@@ -254,10 +257,10 @@ export class ReviewQueue {
     }
     const quality = row.quality as QualityReport;
     const sample = sampleRowOf({ ...row, created_at: decidedAt }, lesson, quality.score);
+    if (row.replaces !== null) await retireReplaced(transaction, row.replaces, id);
     await transaction.updateTable("feedback").set({ content_hash: hash }).where("id", "=", id).execute();
     const record: ReviewRecord = { feedbackId: id, status: "accepted", reason: "approved by a reviewer", reviewer, decidedAt, sample };
     await admitApproved(transaction, sample);
-    if (row.replaces !== null) await retireReplaced(transaction, row.replaces, id);
     return { record: await this.#settle(transaction, record), domain: row.domain };
   }
 

@@ -127,6 +127,16 @@ export async function giveBackLearnt(transaction: Executor, withdrawal: { cycleI
     .returning("id")
     .execute();
   for (const { id } of returned) await releaseManifest(transaction, cycleId, now, id);
+  await leaveOutReplaced(transaction, cycleId, now);
+}
+
+/** What comes back from a cycle does not wait beside the version that took its place meanwhile. */
+async function leaveOutReplaced(transaction: Executor, cycleId: string, now: string): Promise<void> {
+  await sql`
+    update clara.samples s set state = 'excluded', state_reason = 'replaced by ' || newer.id, state_changed_at = ${now}
+    from clara.feedback newer, clara.cycle_samples m
+    where m.cycle_id = ${cycleId} and m.role = 'learn' and s.id = m.sample_id and s.state = 'waiting'
+      and newer.replaces = s.id and newer.pipeline = s.pipeline and newer.status = 'accepted'`.execute(transaction);
 }
 
 /** Puts a sample that a person approved among those that wait; one that was quarantined is free again. */
@@ -178,6 +188,7 @@ export async function settleSamples(transaction: Executor, settlement: { cycleId
         .execute();
       break;
   }
+  await leaveOutReplaced(transaction, cycleId, now);
   await releaseManifest(transaction, cycleId, now);
 }
 

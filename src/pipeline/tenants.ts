@@ -1,5 +1,5 @@
 import { hashOf } from "../support/hash-of.js";
-import { plainDomain, refuseForeignDomain, scopedDomain, tenantOf, tenantPart, tenantPartOf } from "../support/tenancy.js";
+import { givenTenant, plainDomain, refuseForeignDomain, scopedDomain, tenantOf, tenantPart, tenantPartOf } from "../support/tenancy.js";
 import type { FirewallFinding, PairSketch } from "../types/feedback.js";
 import type { ParsedFeedback } from "./feedback-input.js";
 import type { FoundGeneration, ServingPort } from "./ports.js";
@@ -10,7 +10,8 @@ export type TenantMode = "separate" | "shared";
 
 /** Whose a feedback is: the answer's tenant where the answer has one. */
 export function tenantOfFeedback(parsed: ParsedFeedback, generation: FoundGeneration | null): string | null {
-  return generation?.tenant ?? tenantOf(parsed.metadata);
+  const given = givenTenant(parsed.metadata);
+  return generation?.tenant ?? given;
 }
 
 /** The finding about feedback of one tenant on an answer to another; null: none. */

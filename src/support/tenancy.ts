@@ -18,6 +18,23 @@ export function tenantOf(metadata: Readonly<Record<string, unknown>> | undefined
   return typeof tenant === "string" && tenant !== "" ? tenant : null;
 }
 
+/**
+ * The tenant that a caller's metadata names; null: none. What stands there and is no text would pass for nobody's, and teach everybody.
+ * @throws ValidationError `input_invalid`
+ */
+export function givenTenant(metadata: Readonly<Record<string, unknown>> | undefined | null): string | null {
+  const given = metadata?.tenant;
+  const tenant = tenantOf(metadata);
+  if (tenant !== null || given === undefined || given === null) return tenant;
+  throw new ValidationError(
+    "input_invalid",
+    `metadata.tenant: ${JSON.stringify(given)} names no tenant. Give a text that is not empty, or leave it out.`,
+    {
+      details: { field: "metadata.tenant" },
+    },
+  );
+}
+
 /** The tenant as it stands in names: itself where it is a short one, else the beginning of its SHA-256. */
 export function tenantPart(tenant: string): string {
   if (PLAIN_TENANT.test(tenant) && !tenant.includes(SEPARATOR) && !HASHED_TENANT.test(tenant)) return tenant;

@@ -36,6 +36,15 @@ export const FeedbackInput = z
 /** What `addFeedback` takes. */
 export type FeedbackInput = z.input<typeof FeedbackInput>;
 
+/** What of a feedback may be said anew; absent fields stay, an empty correction takes the old one back. */
+export const FeedbackChange = z.strictObject({
+  rating: z.number().min(-1).max(1).optional(),
+  correction: z.string().optional(),
+  comment: z.string().max(1000).optional(),
+  importance: z.number().int().min(1).max(5).optional(),
+});
+export type FeedbackChange = z.infer<typeof FeedbackChange>;
+
 /** One quality check: its score 0..1, whether it alone rejects, and why. */
 export const QualityCheck = z.object({
   name: z.enum([

@@ -4,7 +4,7 @@ import { SearchFusion, SearchType } from "./search.js";
 /** A query and the documents that answer it, as people judged. */
 export const JudgedQuery = z.object({
   queryText: z.string().min(1).max(8192),
-  /** Ids of documents. */
+  /** Ids of documents, or of search results. */
   relevant: z.array(z.string().min(1)).min(1),
 });
 export type JudgedQuery = z.infer<typeof JudgedQuery>;

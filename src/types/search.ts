@@ -31,11 +31,18 @@ export type DocumentInput = z.infer<typeof DocumentInput>;
 export const SearchFusion = z.enum(["weighted", "rrf"]);
 export type SearchFusion = z.infer<typeof SearchFusion>;
 
-/** Weights of the legs; they need not add up to 1. */
+/** Others leave the numbers that a database can multiply. */
+const SearchWeight = z
+  .number()
+  .min(0)
+  .max(1e6)
+  .refine((weight) => weight === 0 || weight >= 1e-6, "give 0, or 0.000001 or more");
+
+/** Weights of the legs, each 0 or 0.000001..1,000,000; they need not add up to 1. */
 export const SearchWeights = z.strictObject({
-  vector: z.number().min(0).default(0.5),
-  graph: z.number().min(0).default(0.3),
-  keyword: z.number().min(0).default(0.2),
+  vector: SearchWeight.default(0.5),
+  graph: SearchWeight.default(0.3),
+  keyword: SearchWeight.default(0.2),
 });
 export type SearchWeights = z.input<typeof SearchWeights>;
 
@@ -83,7 +90,7 @@ export type SearchResult = z.infer<typeof SearchResult>;
 /** The answer of `addDocuments`. */
 export const AddDocumentsResult = z.object({
   added: z.number().int(),
-  /** Already there with the same content. */
+  /** Already there with the same content, under this id with the same metadata, or under another id. */
   skipped: z.number().int(),
   rejected: z.array(z.object({ index: z.number().int(), reason: z.string() })),
 });

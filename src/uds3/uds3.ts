@@ -144,7 +144,7 @@ export class Uds3 implements AsyncDisposable {
   }
 
   /**
-   * Adds documents to all three databases, batch by batch; one with a known id and another text replaces it, one with the same text is skipped. A crash or a database that cannot be reached leaves nothing
+   * Adds documents to all three databases, batch by batch; one with a known id and another text or other metadata replaces it, one that is the same is skipped. A crash or a database that cannot be reached leaves nothing
    * half done for good: `recover` goes on.
    * @throws StorageError `store_unavailable` with `details.database` and `details.documentIds`; AbortedError
    * @example

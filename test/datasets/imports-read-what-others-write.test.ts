@@ -140,6 +140,60 @@ describeEachStore("an import", (harness) => {
     expect(toFeedback({ text: "nur ein Text" })).toBeNull();
   });
 
+  const imported = async (format: ImportFormat, ...records: unknown[]) => {
+    const text = records.map((record) => JSON.stringify(record)).join("\n");
+    const result = await datasets.import([text], { format, name: "odd but legal", prepare: false });
+    return { ...result, rowsOfIt: (await rowsOf(result.dataset.id)).map(({ sample }) => sample) };
+  };
+
+  it("names each answer of a conversation that it could not take, and takes the others", async () => {
+    const messages = [
+      { role: "user", content: "Where is the office?" },
+      { role: "assistant", content: "On the first floor." },
+      { role: "user", content: [{ type: "image_url", image_url: { url: "data:," } }] },
+      { role: "assistant", content: "That is the town hall." },
+      { role: "user", content: "When does it open?" },
+      { role: "assistant", content: null, tool_calls: [] },
+      { role: "tool", content: "9" },
+      { role: "assistant", content: "At nine.", weight: 0 },
+      { role: "assistant", content: "At nine o'clock." },
+    ];
+    const { errors, accepted, rejected } = await imported("openai", { messages });
+    expect(errors.map(({ message }) => message.split(":")[0])).toEqual(["turn 4", "turn 6", "turn 9"]);
+    expect([accepted, rejected]).toEqual([1, 3]);
+    const conversations = messages.map(({ role, content }) => ({ from: role === "assistant" ? "gpt" : "human", value: content }));
+    expect((await imported("sharegpt", { conversations, chosen: null, rejected: null })).rejected).toBe(3);
+    const history = [["And then?", "Apply."], ["Why?"]];
+    const alpaca = await imported("alpaca", { instruction: "Say yes", input: "", output: "Yes.", chosen: null, rejected: null, history });
+    expect(alpaca.errors.map(({ message }) => message.split(":")[0])).toEqual(["history 2"]);
+    expect(alpaca.rowsOfIt.map(({ response }) => response)).toEqual(["Apply.", "Yes."]);
+  });
+
+  it("says which entry of a page it could not take", async () => {
+    const entry = (output: unknown) => ({ input: "Where is the office?", output, scores: [{ value: 1 }] });
+    const { errors, rows } = await imported("langfuse", { data: [entry("Upstairs."), entry(null)] }, { data: [entry("On the left.")] });
+    expect(rows).toBe(3);
+    expect(errors).toEqual([{ row: 1, line: 1, entry: 2, code: "no_answer", message: expect.any(String) }]);
+  });
+
+  it("reads past the thoughts of a model, to what it said", async () => {
+    const input = { messages: [{ role: "user", content: "Where is the office?" }] };
+    const output = [
+      { type: "thought", text: "Let me see." },
+      { type: "text", text: "Upstairs." },
+    ];
+    expect((await imported("tensorzero", { function_name: "chat", input, output })).rowsOfIt[0]?.response).toBe("Upstairs.");
+  });
+
+  it("keeps people and areas of a rating, and refuses a rating that is no number by its name", async () => {
+    const rated = { message_id: 4711, question: "Where is the office?", answer: "Upstairs.", user_id: 17 };
+    const { rowsOfIt, errors } = await imported("veritas", { ...rated, rating: 1 }, { ...rated, rating: "1" });
+    expect(rowsOfIt.map(({ subjectId }) => subjectId)).toEqual(["17"]);
+    expect(errors).toMatchObject([{ row: 2, code: "row_invalid", message: expect.stringContaining("rating") }]);
+    const batch = { user_question: "Where is the office?", ai_response: "Upstairs.", feedback_score: 1, area: "Straßen & Brücken" };
+    expect((await imported("veritas", batch)).rowsOfIt[0]?.domain).toBe("strassen-brucken");
+  });
+
   it("remembers its file, tells its progress, and gives the same version for the same file", async () => {
     const seen: number[] = [];
     const options = { format: "alpaca", name: "imported twice", domain: "office" } as const;

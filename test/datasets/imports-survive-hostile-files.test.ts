@@ -149,6 +149,11 @@ describe("CSV (A22)", () => {
 
   it("may use semicolons or tabs, a byte order mark and any order of columns", async () => {
     expect(await codesOf("\uFEFFresponse;id;prompt\nHier;1;Wo?\n", "csv")).toEqual(["2 ok"]);
+    const quoted = Buffer.from('\uFEFF"prompt","response"\n"Wo?","Hier, oben"\n');
+    for (const size of [1, 2, 3, 100]) {
+      const pieces = Array.from({ length: Math.ceil(quoted.length / size) }, (_, at) => quoted.subarray(at * size, (at + 1) * size));
+      expect(await codesOf(pieces, "csv")).toEqual(["2 ok"]);
+    }
     expect(await codesOf("response\tprompt\nHier\tWo?\n", "csv")).toEqual(["2 ok"]);
     expect(await codesOf("question,answer\nWo?,Hier\n", "csv")).toEqual(["2 shape_unknown"]);
   });
@@ -296,6 +301,21 @@ describe("what is exported comes back with the same content", () => {
       accepted: 2,
       errors: [{ row: 2, line: 2, code: "split_missing", message: expect.any(String) }],
     });
+  });
+});
+
+describe("a file in another form", () => {
+  const text = '{"prompt":"Wo?","response":"Hier"}\n';
+  it.each([
+    ["gzip", gzipSync(text)],
+    ["UTF-16", Buffer.from(`\uFEFF${text}`, "utf16le")],
+    ["ZIP", Buffer.from("PK\u0003\u0004")],
+  ])("is named as what it is: %s", async (name, bytes) => {
+    await expect(codesOf(bytes, "jsonl")).rejects.toMatchObject({ code: "input_invalid", message: expect.stringContaining(name) });
+  });
+
+  it("is named where its header names a column twice, of which one would be lost", async () => {
+    await expect(codesOf("prompt,response,response\nWo?,Hier,Dort\n", "csv")).rejects.toMatchObject({ code: "input_invalid" });
   });
 });
 

@@ -49,6 +49,17 @@ describeEachDatabase("tuned search", (harness) => {
     expect(tuning.ndcg).toBeGreaterThanOrEqual(Math.max(...Object.values(tuning.legs)));
   });
 
+  it("takes the ids of results for those of their documents", async () => {
+    const byResult = judged.map(({ queryText, relevant }) => ({ queryText, relevant: relevant.map((id) => `${id}#0`) }));
+    expect(await datasets.tuneSearch(byResult)).toEqual(await datasets.tuneSearch(judged));
+  });
+
+  it("is refused where nothing that was judged is found: any settings would be as good, those of a leg that finds nothing too", async () => {
+    const unknown = judged.map(({ queryText }) => ({ queryText, relevant: ["of another corpus"] }));
+    await expect(datasets.tuneSearch(unknown, { apply: true })).rejects.toMatchObject({ code: "input_invalid" });
+    expect(await datasets.search({ queryText: "Antrag Gas" })).not.toEqual([]);
+  });
+
   it("becomes the default only when it is told to, and a query's own words go first", async () => {
     const manager = new DatasetManager({ store, embedder: new LexicalEmbedder() });
     const [before] = await manager.search({ queryText: "Antrag Gas" });

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { ValidationError } from "../../errors.js";
 import { adapterNotFound } from "../../support/adapter-not-found.js";
-import { cacheSaltOf, mayAnswer, refuseForeignDomain, tenantOf } from "../../support/tenancy.js";
+import { cacheSaltOf, givenTenant, mayAnswer, refuseForeignDomain } from "../../support/tenancy.js";
 import { AdapterIdentity } from "../../types/adapter.js";
 import type { ConversationTurn, Metadata } from "../../types/common.js";
 import { GenerationRequest } from "../../types/generation.js";
@@ -45,7 +45,7 @@ export async function prepareRequest(
   const { responseFormat, tools, toolChoice } = checked.data;
   const messages = checked.data.messages ?? [{ role: "user" as const, content: prompt ?? "" }];
   const isPinned = adapterId !== undefined;
-  const tenant = tenantOf(metadata);
+  const tenant = givenTenant(metadata);
   if (domain !== undefined) refuseForeignDomain(domain, tenant);
   if (typeof adapterId === "string") {
     if (adapterId === options.baseModel) throw fieldError("adapterId", `${adapterId} is the base model; pin that with null`);

@@ -42,6 +42,7 @@ const MAX_LINE_LENGTH = 6 * MAX_DOCUMENT_LENGTH + 1_000_000;
  * ```
  */
 export async function* readDocuments(source: DocumentSource, options: ReadDocumentsOptions = {}): AsyncGenerator<DocumentInput> {
+  refuseUnknown(options);
   const fileName = options.fileName ?? (typeof source === "string" ? basename(source) : undefined);
   const format = options.contentType ?? FORMATS[extname(fileName ?? "").toLowerCase()];
   if (format === undefined || !Object.values(FORMATS).includes(format)) {
@@ -66,6 +67,15 @@ export async function* readDocuments(source: DocumentSource, options: ReadDocume
     if (line !== null && line.trim() === "") continue;
     yield readLine(line, number, defaults) as DocumentInput;
   }
+}
+
+/** A misspelt `defaults` would show the documents of a tenant to everybody. */
+function refuseUnknown(options: ReadDocumentsOptions): void {
+  const known: readonly string[] = ["contentType", "fileName", "defaults", "signal"] satisfies (keyof ReadDocumentsOptions)[];
+  const unknown = Object.keys(options).filter((name) => !known.includes(name));
+  if (unknown.length === 0) return;
+  const message = `readDocuments has no option ${unknown.map((name) => JSON.stringify(name)).join(", ")}. There are: ${known.join(", ")}.`;
+  throw new ValidationError("input_invalid", message, { details: { unknown } });
 }
 
 function readLine(line: string | null, number: number, defaults: object): object {

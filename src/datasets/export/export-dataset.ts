@@ -14,7 +14,7 @@ const WRITERS = { jsonl: toJsonl, csv: toCsv, parquet: toParquet } as const sati
 >;
 
 /** Options of `export`. */
-export const ExportOptions = z.object({
+export const ExportOptions = z.strictObject({
   format: z.enum(["jsonl", "csv", "parquet"]),
   /** File to write, whole or not at all; without it a stream comes back. */
   path: z.string().min(1).optional(),

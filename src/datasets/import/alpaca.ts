@@ -13,16 +13,16 @@ export function readAlpaca(value: unknown): Reading[] {
     return unknownShape("{ instruction, input?, output }");
   const input = asText(record.instruction) === undefined ? undefined : asText(record.input);
   const prompt = input === undefined ? instruction : `${instruction}\n${input}`;
-  if (record.chosen !== undefined) return readPair(prompt, asText(record.chosen), asText(record.rejected));
-  const response = asText(record.output);
-  if (response === undefined) return problem("no_answer", "its output is empty");
-  return [...historyOf(record.history), { sample: { prompt, response } }];
+  const [preferred, rejected] = [asText(record.chosen) ?? asText(record.output), asText(record.rejected)];
+  if (preferred === undefined && rejected === undefined) return problem("no_answer", "its output is empty");
+  return [...historyOf(record.history), ...readPair(prompt, preferred, rejected)];
 }
 
 function historyOf(history: unknown): Reading[] {
   if (!Array.isArray(history)) return [];
-  return history.flatMap((turn) => {
+  return history.flatMap((turn, index) => {
     const [prompt, response] = Array.isArray(turn) ? turn.map(asText) : [];
-    return prompt !== undefined && response !== undefined ? [{ sample: { prompt, response } }] : [];
+    if (prompt !== undefined && response !== undefined) return [{ sample: { prompt, response } }];
+    return problem("no_answer", `history ${index + 1}: it is no pair of question and answer in text`);
   });
 }

@@ -38,6 +38,7 @@ export class ByteSource implements AsyncIterable<Uint8Array> {
         if (!(bytes instanceof Uint8Array)) {
           throw new ValidationError("input_invalid", `The source gave ${typeof chunk} instead of bytes.`, { details: { field: "source" } });
         }
+        if (this.bytes === 0) refuseForeignBytes(bytes);
         this.bytes += bytes.byteLength;
         this.#hash.update(bytes);
         yield bytes;
@@ -46,6 +47,22 @@ export class ByteSource implements AsyncIterable<Uint8Array> {
       throw typeof this.#source === "string" ? toClaraError(error, this.#source) : error;
     }
   }
+}
+
+/** What files begin with that hold their text in another form. */
+const FOREIGN = [
+  { start: [0x1f, 0x8b], what: "compressed with gzip", remedy: "createReadStream(path).pipe(createGunzip())" },
+  { start: [0x50, 0x4b, 0x03, 0x04], what: "a ZIP archive", remedy: "one of the files in it" },
+  { start: [0xff, 0xfe], what: "UTF-16", remedy: "it as UTF-8" },
+  { start: [0xfe, 0xff], what: "UTF-16", remedy: "it as UTF-8" },
+] as const;
+
+function refuseForeignBytes(bytes: Uint8Array): void {
+  const foreign = FOREIGN.find(({ start }) => start.every((byte, index) => bytes[index] === byte));
+  if (foreign === undefined) return;
+  throw new ValidationError("input_invalid", `The source is ${foreign.what}; give ${foreign.remedy} instead.`, {
+    details: { field: "source" },
+  });
 }
 
 function toClaraError(error: unknown, path: string): unknown {

@@ -1,3 +1,4 @@
+import { problem, type Reading } from "./reading.js";
 import { asObject, asText } from "./record.js";
 
 /** One turn of a conversation, whatever a format calls it. */
@@ -54,15 +55,31 @@ export function exchangesOf(turns: readonly Turn[]): Exchange[] {
   });
 }
 
+/** As `exchangesOf`, and why each other answer that was to be learnt is none; empty where no answer is. */
+export function readExchanges(turns: readonly Turn[]): Reading[] {
+  if (exchangesOf(turns).length === 0) return [];
+  return turns.flatMap((turn, index): Reading[] => {
+    if (turn.role !== "assistant" || !turn.isLearnt) return [];
+    const [sample] = exchangesOf(turns.slice(Math.max(0, index - 1), index + 1));
+    if (sample) return [{ sample }];
+    const why = turn.text === undefined ? "the answer has no text" : "no question in text stands directly before the answer";
+    return problem("no_answer", `turn ${index + 1}: ${why}`);
+  });
+}
+
 /** The user's last turn. */
 export function lastQuestion(turns: readonly Turn[]): string | undefined {
   return turns.findLast((turn) => turn.role === "user")?.text;
 }
 
-/** A text, or the texts of a list of parts `{ type: "text", text }`; undefined where there is an image, a tool call or nothing. */
+/** Parts of an answer that nobody was shown. */
+const THOUGHTS: ReadonlySet<string> = new Set(["thought", "thinking", "redacted_thinking", "reasoning"]);
+
+/** A text, or the texts of a list of parts `{ type: "text", text }`, thoughts left out; undefined where there is an image, a tool call or nothing. */
 export function textOfContent(content: unknown): string | undefined {
   if (!Array.isArray(content)) return asText(content);
-  const texts = content.map((part) => {
+  const said = content.filter((part) => !THOUGHTS.has(String(asObject(part)?.type)));
+  const texts = said.map((part) => {
     const block = asObject(part);
     return block?.type === "text" ? (asText(block.text) ?? asText(block.value)) : undefined;
   });

@@ -3,6 +3,8 @@ const [QUOTE, NEWLINE, RETURN] = [0x22, 0x0a, 0x0d];
 /** What may stand between cells; the header says which one does. */
 const DELIMITERS = [0x2c, 0x3b, 0x09] as const;
 
+const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf] as const;
+
 /** The bytes of one CSV record without its line end, or null where it was too long. */
 export interface CsvLine {
   /** The one on which it begins, from 1. */
@@ -19,9 +21,13 @@ export async function* splitCsvLines(source: AsyncIterable<Uint8Array>, maxRowBy
   let [line, startLine, size] = [1, 1, 0];
   let [isQuoted, isFieldStart, wasQuote] = [false, true, false];
   let pieces: Uint8Array[] = [];
+  /** Bytes of the mark that the file begins with; negative where it has none, or once it is read. */
+  let markLength = 0;
   let delimiter: number | undefined;
   const finish = (): CsvLine => {
-    const bytes = size > maxRowBytes ? null : withoutReturn(Buffer.concat(pieces));
+    const whole = size > maxRowBytes ? null : withoutReturn(Buffer.concat(pieces));
+    const bytes = markLength === BYTE_ORDER_MARK.length ? (whole?.subarray(markLength) ?? null) : whole;
+    markLength = -1;
     delimiter ??= bytes === null ? DELIMITERS[0] : mostFrequent(bytes);
     const record = { line: startLine, bytes, delimiter: String.fromCharCode(delimiter) };
     [pieces, size, startLine, isQuoted, isFieldStart, wasQuote] = [[], 0, line, false, true, false];
@@ -36,6 +42,12 @@ export async function* splitCsvLines(source: AsyncIterable<Uint8Array>, maxRowBy
     };
     for (let index = 0; index < chunk.length; index += 1) {
       const byte = chunk[index]!;
+      // Before the first cell, which may be quoted.
+      if (markLength >= 0 && byte === BYTE_ORDER_MARK[markLength]) {
+        markLength += 1;
+        continue;
+      }
+      if (markLength < BYTE_ORDER_MARK.length) markLength = -1;
       if (byte === NEWLINE) {
         line += 1;
         if (isQuoted && size + index - start <= maxRowBytes) continue;

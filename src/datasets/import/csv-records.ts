@@ -29,7 +29,13 @@ export async function* readCsvRecords(source: AsyncIterable<Uint8Array>, maxRowB
     for (const { line, cells } of cellsOf(group, parseText)) {
       if (header === null) {
         if (!Array.isArray(cells)) throw new ValidationError("input_invalid", `The CSV header cannot be read: ${cells.message}.`);
-        header = cells.map((cell) => cell?.replace(/^\uFEFF/, "") ?? "");
+        header = cells.map((cell) => cell ?? "");
+        const twice = header.find((name, index) => header?.indexOf(name) !== index);
+        if (twice !== undefined)
+          throw new ValidationError(
+            "input_invalid",
+            `The CSV header names ${JSON.stringify(twice)} twice. Rename or remove one of the columns.`,
+          );
         continue;
       }
       row += 1;

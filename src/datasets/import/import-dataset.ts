@@ -53,20 +53,24 @@ export async function importDataset(
   const progress: ImportDatasetProgress = { rows: 0, accepted: 0, rejected: 0, bytes: 0 };
   const errors: ImportDatasetResult["errors"] = [];
   const rows = await CollectedRows.open(options, target, parts);
+  let reported = 0;
   const report = (): void => options.onProgress?.({ ...progress, bytes: bytes.bytes });
   try {
     for await (const { readings, ...place } of readSource(bytes, settings)) {
       if (signal?.aborted) throw new AbortedError();
-      progress.rows += 1;
+      progress.rows += readings.length === 0 ? 0 : (readings.at(-1)?.entry ?? 1);
       for (const reading of readings) {
         const problem = await rows.take(reading);
         if (problem === null) progress.accepted += 1;
         else {
           progress.rejected += 1;
-          if (errors.length < MAX_ERRORS) errors.push({ ...(place as Place), ...problem });
+          const { entry } = reading;
+          if (errors.length < MAX_ERRORS) errors.push({ ...(place as Place), ...(entry === undefined ? {} : { entry }), ...problem });
         }
       }
-      if (progress.rows % PROGRESS_EVERY === 0) report();
+      if (progress.rows - reported < PROGRESS_EVERY) continue;
+      reported = progress.rows;
+      report();
     }
     if (progress.accepted === 0) throw emptyImport(target.name, progress, errors);
     const { rows: read, rejected } = progress;
@@ -80,7 +84,10 @@ export async function importDataset(
 
 function emptyImport(name: string, { rows }: ImportDatasetProgress, errors: ImportDatasetResult["errors"]): ValidationError {
   const codes = [...new Set(errors.map(({ code }) => code))];
-  const why = rows === 0 ? "the source has no records" : `none of its ${rows} records could be used (${codes.join(", ")})`;
+  const why =
+    rows === 0
+      ? "the source has no records"
+      : `none of its ${rows} records could be used (${codes.join(", ")}); the first: ${errors[0]?.message}`;
   return new ValidationError("dataset_empty", `The dataset ${JSON.stringify(name)} would be empty: ${why}.`, {
     details: { name, received: rows, reasons: codes, errors: errors.slice(0, 20) },
   });

@@ -11,8 +11,14 @@ export type ImportFormat = z.infer<typeof ImportFormat>;
 /** Bytes of the longest record that is read. */
 export const DEFAULT_MAX_ROW_BYTES = 4 * 1024 * 1024;
 
-const Checked = z.object({
+const Checked = z.strictObject({
   format: ImportFormat,
+  name: z.unknown().optional(),
+  description: z.unknown().optional(),
+  domain: z.unknown().optional(),
+  prepare: z.unknown().optional(),
+  onProgress: z.unknown().optional(),
+  signal: z.unknown().optional(),
   maxRowBytes: z
     .number()
     .int()
@@ -56,8 +62,8 @@ export interface ImportDatasetProgress {
 /** What `import` made. */
 export interface ImportDatasetResult extends ImportDatasetProgress {
   dataset: Dataset;
-  /** The first 50 of what was rejected; `row` and `line` count from 1. */
-  errors: { row: number; line?: number; code: ImportProblemCode; message: string }[];
+  /** The first 50 of what was rejected; `row`, `line` and, in a page of an API, `entry` count from 1. */
+  errors: { row: number; line?: number; entry?: number; code: ImportProblemCode; message: string }[];
 }
 
 /** Checks the options that are the import's own. @throws ValidationError `input_invalid` */

@@ -16,12 +16,18 @@ export async function* readJsonRecords(source: AsyncIterable<Uint8Array>, maxRow
   for await (const text of texts) {
     row += 1;
     const place = { row, line: text.line };
-    if ("text" in text) yield { ...place, ...parseStrictJson(text.text) };
+    if ("text" in text) yield { ...place, ...asRecord(parseStrictJson(text.text)) };
     else yield { ...place, ...problemOf(text.code, maxRowBytes) };
   }
 }
 
 type RecordText = { line: number } & ({ text: string } | { code: "invalid_utf8" | "line_too_long" | "invalid_json" });
+
+/** Most often a file whose objects go over several lines. */
+function asRecord(parsed: ReturnType<typeof parseStrictJson>): ReturnType<typeof parseStrictJson> {
+  if (!("code" in parsed) || parsed.code !== "invalid_json") return parsed;
+  return { code: parsed.code, message: "it is not JSON; give one object a line, or one array of objects" };
+}
 
 function problemOf(code: "invalid_utf8" | "line_too_long" | "invalid_json", maxRowBytes: number) {
   const message = {

@@ -1,5 +1,5 @@
 import { exchangesOf, lastQuestion, textOfContent, toTurn, toTurns } from "./conversation.js";
-import { problem, type Reading, unknownShape } from "./reading.js";
+import { problem, type Reading, readPage, unknownShape } from "./reading.js";
 import { asObject, asText } from "./record.js";
 import { parseStrictJson } from "./strict-json.js";
 
@@ -10,7 +10,7 @@ import { parseStrictJson } from "./strict-json.js";
  */
 export function readLangfuse(value: unknown): Reading[] {
   const record = asObject(value);
-  if (Array.isArray(record?.data)) return record.data.flatMap(readLangfuse);
+  if (Array.isArray(record?.data)) return readPage(record.data, readLangfuse);
   if (!record || !("input" in record)) return unknownShape("{ input, expectedOutput } or { input, output, scores }");
   const prompt = questionOf(record.input);
   if (prompt === undefined) return problem("no_text", "its input has no text that a model could be asked");

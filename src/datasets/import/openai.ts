@@ -1,4 +1,4 @@
-import { exchangesOf, lastQuestion, toTurns } from "./conversation.js";
+import { lastQuestion, readExchanges, toTurns } from "./conversation.js";
 import { problem, type Reading, unknownShape } from "./reading.js";
 import { asObject } from "./record.js";
 
@@ -19,9 +19,8 @@ export function readOpenAi(value: unknown): Reading[] {
 export function readMessages(messages: unknown): Reading[] {
   const turns = toTurns(messages);
   if (turns === null) return unknownShape("{ messages: [{ role, content }] }");
-  const exchanges = exchangesOf(turns);
-  if (exchanges.length === 0) return problem("no_answer", "no assistant text with weight follows a user's text");
-  return exchanges.map((sample) => ({ sample }));
+  const readings = readExchanges(turns);
+  return readings.length > 0 ? readings : problem("no_answer", "no assistant text with weight follows a user's text");
 }
 
 type Turns = ReturnType<typeof toTurns>;

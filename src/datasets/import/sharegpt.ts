@@ -1,4 +1,4 @@
-import { exchangesOf, lastQuestion, toTurn, toTurns } from "./conversation.js";
+import { lastQuestion, readExchanges, toTurn, toTurns } from "./conversation.js";
 import { readPair } from "./openai.js";
 import { problem, type Reading, unknownShape } from "./reading.js";
 import { asObject } from "./record.js";
@@ -11,10 +11,9 @@ export function readShareGpt(value: unknown): Reading[] {
   const record = asObject(value);
   const turns = toTurns(record?.conversations);
   if (!record || turns === null) return unknownShape("{ conversations: [{ from, value }] }");
-  if (record.chosen !== undefined || record.rejected !== undefined) {
+  if (asObject(record.chosen) || asObject(record.rejected)) {
     return readPair(lastQuestion(turns), toTurn(record.chosen)?.text, toTurn(record.rejected)?.text);
   }
-  const exchanges = exchangesOf(turns);
-  if (exchanges.length === 0) return problem("no_answer", "no answer in text follows a human's text");
-  return exchanges.map((sample) => ({ sample }));
+  const readings = readExchanges(turns);
+  return readings.length > 0 ? readings : problem("no_answer", "no answer in text follows a human's text");
 }

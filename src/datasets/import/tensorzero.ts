@@ -1,6 +1,6 @@
 import { lastQuestion, textOfContent, toTurns } from "./conversation.js";
 import { readPair } from "./openai.js";
-import { problem, type Reading, unknownShape } from "./reading.js";
+import { problem, type Reading, readPage, unknownShape } from "./reading.js";
 import { asObject, asText } from "./record.js";
 import { parseStrictJson } from "./strict-json.js";
 
@@ -12,7 +12,7 @@ import { parseStrictJson } from "./strict-json.js";
 export function readTensorZero(value: unknown): Reading[] {
   const record = asObject(value);
   const page = record?.datapoints ?? record?.inferences;
-  if (Array.isArray(page)) return page.flatMap(readTensorZero);
+  if (Array.isArray(page)) return readPage(page, readTensorZero);
   const turns = toTurns(asObject(parsedIfText(record?.input))?.messages);
   if (!record || turns === null) return unknownShape("{ function_name, input: { messages }, output }");
   const prompt = lastQuestion(turns);

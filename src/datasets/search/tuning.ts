@@ -25,7 +25,7 @@ interface Setting {
 /**
  * Chooses fusion and weights by mean nDCG@10 over a grid of tenths. The grid has each leg alone, so the choice is never worse than
  * the best of them on these queries; where it is no better on queries that it was not chosen by (five folds), that leg is taken.
- * @throws ValidationError `input_invalid` for fewer than 4 queries
+ * @throws ValidationError `input_invalid` for fewer than 4 queries, or where nothing that was judged is found
  */
 export function chooseSettings(queries: readonly JudgedCandidates[], legs: readonly SearchType[]): SearchTuning {
   if (queries.length < 4) {
@@ -37,6 +37,11 @@ export function chooseSettings(queries: readonly JudgedCandidates[], legs: reado
   const scores = grid.map((setting) => queries.map((query) => ndcgOf(query, setting)));
   const alone = new Map(legs.map((leg) => [leg, scores[grid.findIndex(({ weights }) => weights[leg] === 1)]!]));
   const all = queries.map((_, index) => index);
+  if ([...alone.values()].every((values) => mean(values, all) === 0)) {
+    const message =
+      "No leg finds any of the judged documents among its best ten, so nothing can be chosen by them. Give ids of documents that answer the queries.";
+    throw new ValidationError("input_invalid", message, { details: { field: "judged" } });
+  }
   const bestLeg = [...alone].sort(([, left], [, right]) => mean(right, all) - mean(left, all))[0]![0];
   const best = bestOf(scores, all);
   const folds = Math.min(MOST_FOLDS, queries.length);
@@ -81,7 +86,13 @@ export function toCandidates(judged: JudgedQuery, found: { rows: FoundChunk[]; a
       keyword: finding(row.keyword, row.keyword_rank),
     },
   }));
-  return { judged, candidates, legs: found.active };
+  const documentIds = new Set(candidates.map(({ documentId }) => documentId));
+  // Whoever judges what a search gave has the ids of its results, which are chunks.
+  const documentOf = (id: string): string => {
+    const document = id.replace(/#\d+$/, "");
+    return documentIds.has(id) || !documentIds.has(document) ? id : document;
+  };
+  return { judged: { ...judged, relevant: [...new Set(judged.relevant.map(documentOf))] }, candidates, legs: found.active };
 }
 
 /** Each leg alone comes first, so that of equal settings the simplest wins. */

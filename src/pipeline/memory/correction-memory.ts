@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import { ConfigurationError } from "../../errors.js";
 import type { Store } from "../../store/store.js";
-import { plainDomain, tenantOf } from "../../support/tenancy.js";
+import { givenTenant, plainDomain } from "../../support/tenancy.js";
 import type { CallOptions, ConversationTurn, Logger, Metadata } from "../../types/common.js";
 import type { RecalledCorrection } from "../../types/memory.js";
 import { type Correction, CorrectionIndex } from "./correction-index.js";
@@ -85,7 +85,7 @@ export class CorrectionMemory {
   async recall(messages: readonly ConversationTurn[], { domain, metadata }: RecallOptions = {}): Promise<RecalledCorrection[]> {
     const question = messages.findLast(({ role }) => role === "user")?.content ?? "";
     await this.#fresh();
-    const scope = { domain: domain === undefined ? undefined : plainDomain(domain), tenant: tenantOf(metadata) };
+    const scope = { domain: domain === undefined ? undefined : plainDomain(domain), tenant: givenTenant(metadata) };
     const found = this.#index.find(question, scope);
     if (found.length > 0) this.#noteRecalled(found.map(({ feedbackId }) => feedbackId));
     return found;

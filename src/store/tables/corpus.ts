@@ -14,6 +14,8 @@ export interface CorpusDocumentTable {
   id: string;
   /** SHA-256 over tenant, domain and normalised text. */
   content_hash: string;
+  /** SHA-256 over all else that was said of it. */
+  attributes_hash: string;
   /** Null: everybody's. */
   tenant: string | null;
   chunk_count: number;
@@ -105,6 +107,7 @@ export const corpusMigrations: Record<string, Migration> = {
         create table clara.corpus_document (
           id text primary key,
           content_hash text not null unique,
+          attributes_hash text not null,
           tenant text,
           chunk_count integer not null,
           created_at timestamptz not null default now()

@@ -115,6 +115,7 @@ export const feedbackMigrations: Record<string, Migration> = {
         sql`create index feedback_domain on clara.feedback (domain, pipeline, created_at)`,
         sql`create index feedback_subject on clara.feedback (subject_id, pipeline, created_at) where subject_id is not null`,
         sql`create index feedback_generation on clara.feedback (generation_id) where generation_id is not null`,
+        sql`create index feedback_replaces on clara.feedback (replaces) where replaces is not null`,
         sql`create index feedback_sketch on clara.feedback (sketch_key, pipeline, created_at) where sketch_key is not null`,
         sql`create table clara.samples (
           id text primary key, pipeline text not null, domain text not null, prompt text not null, response text not null,

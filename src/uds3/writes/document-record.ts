@@ -5,7 +5,7 @@ import type { DocumentInput } from "../../types/index.js";
 /** What the three databases get of one document; kept in the outbox until all of them have it. */
 export interface DocumentRecord {
   id: string;
-  /** Of id and text: chunks of an earlier text are told by it. */
+  /** Of id, text and all else that is said of it: chunks of an earlier text are told by it. */
   version: string;
   content: string;
   title: string | null;
@@ -42,7 +42,7 @@ export async function toRecord(input: DocumentInput, ready: ReadyDocument, extra
   return {
     id: ready.id,
     version: createHash("sha256")
-      .update(JSON.stringify([ready.id, ready.contentHash]))
+      .update(JSON.stringify([ready.id, ready.contentHash, ready.attributesHash]))
       .digest("hex"),
     content: input.content,
     title: input.title ?? null,
