@@ -1,9 +1,10 @@
 import { AbortedError } from "../errors.js";
 import { hashOf } from "../support/hash-of.js";
-import { comparablePair, decisiveKeyOf, similarityOf } from "./comparable-text.js";
+import { type ComparablePair, comparablePair, decisiveKeyOf, similarityOf } from "./comparable-text.js";
 import { HashNumbers } from "./hash-numbers.js";
 import { NearCandidates } from "./near-candidates.js";
 import { bandHashesOf, signatureOf } from "./shingles.js";
+import { differInSlips } from "./slips-of-the-pen.js";
 import { normaliseText } from "./text-normalisation.js";
 
 /**
@@ -40,7 +41,7 @@ export class PromptClusters {
         if (signal?.aborted) throw new AbortedError();
         const [left, right] = [this.clusterOf(question), this.clusterOf(other)];
         // One comparison with a cluster is enough where it succeeds.
-        if (left === right || similarityOf(pair, asPair(normaliseText(await textOf(other)))) === 0) continue;
+        if (left === right || !areNearlyEqual(pair, asPair(normaliseText(await textOf(other))))) continue;
         const [first, second] = this.nameOf(left) < this.nameOf(right) ? [left, right] : [right, left];
         this.#parents[second] = first;
       }
@@ -61,6 +62,11 @@ export class PromptClusters {
   nameOf(cluster: number): string {
     return this.#questions.hashOf(cluster);
   }
+}
+
+/** A short question with a slip of the pen is less like the right one than the threshold of duplicates, which removes samples, asks for. */
+function areNearlyEqual(left: ComparablePair, right: ComparablePair): boolean {
+  return similarityOf(left, right) > 0 || differInSlips(left.prompt.normalised, right.prompt.normalised);
 }
 
 /** Compared without case: a question in capitals is full of names, which would keep it apart from the same question with a slip of the pen. */

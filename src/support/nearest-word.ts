@@ -14,7 +14,7 @@ export function nearestWord(word: string, words: readonly string[]): string | un
 }
 
 /** Insertions, deletions, changes and swaps of neighbours (optimal string alignment). */
-function editDistance(left: string, right: string): number {
+export function editDistance(left: string, right: string): number {
   let before: number[] = [];
   let row = Array.from({ length: right.length + 1 }, (_, column) => column);
   for (let at = 1; at <= left.length; at++) {

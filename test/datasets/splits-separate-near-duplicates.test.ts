@@ -5,6 +5,7 @@ import { haveSameProtectedTokens, protectedTokensOf } from "../../src/datasets/p
 import { QualityChecker } from "../../src/datasets/quality-checker.js";
 import type { SampleInput } from "../../src/datasets/sample-input.js";
 import { jaccard, shinglesOf } from "../../src/datasets/shingles.js";
+import { differInSlips } from "../../src/datasets/slips-of-the-pen.js";
 import { normaliseText } from "../../src/datasets/text-normalisation.js";
 import type { DatasetItem } from "../../src/types/index.js";
 
@@ -98,3 +99,57 @@ it("the spellings of the property are near duplicates, and its subjects are not"
   expect(share).toBeGreaterThan(0.03);
   expect(share).toBeLessThan(0.5);
 });
+
+it("a short question with a slip of the pen stands on the side of the right one", async () => {
+  const places = [
+    "chapel",
+    "library",
+    "greenhouse",
+    "observatory",
+    "boathouse",
+    "brewery",
+    "aquarium",
+    "lighthouse",
+    "planetarium",
+    "windmill",
+  ];
+  const asked = (place: string) => [
+    `Where is the key of the ${place}?`,
+    `Who has the key of the ${place}?`,
+    `I need to get into the ${place}, please.`,
+  ];
+  const slips = (text: string) => [text, text.replace("key", "keys"), ...["e", "a", "i"].map((letter) => swapped(text, letter))];
+  const samples = places.flatMap((place, index) =>
+    asked(place)
+      .flatMap(slips)
+      .map((prompt, spelling) => ({ id: `${place}-${spelling}`, prompt, response: `It is key A${index + 10}, in the drawer.` })),
+  );
+  const { items } = await prepareCandidates(
+    toCandidates(samples),
+    { removeDuplicates: true, holdout: { recall: 0.5 }, maxLength: 4096 },
+    { quality },
+  );
+  const heldOut = items.filter((item) => sideOf(item) !== "train").map(({ sample: { prompt } }) => normaliseText(prompt));
+  const trained = items.filter((item) => sideOf(item) === "train").map(({ sample: { prompt } }) => normaliseText(prompt));
+  expect(heldOut.length).toBeGreaterThan(10);
+  const pairs = heldOut.flatMap((left) => trained.map((right) => [left, right] as const));
+  expect(pairs.filter(([left, right]) => differInSlips(left, right))).toEqual([]);
+});
+
+it("slips are wrong letters in long words: not other short words, numbers or names of other places", () => {
+  for (const [left, right, isSlip] of [
+    ["where is the libary", "where is the library", true],
+    ["where is the planatarum", "where is the planetarium", true],
+    ["where is the boat", "where is the goat", false],
+    ["is room 412 free now", "is room 413 free now", false],
+    ["where is the chapel", "where is the cellar", false],
+    ["where is the library", "where is the old library", false],
+    ["wich libary", "which library", false],
+  ] as const)
+    expect(differInSlips(left, right), left).toBe(isSlip);
+});
+
+/** The last word in which the letter can be swapped with the next one. */
+function swapped(text: string, letter: string): string {
+  return text.replace(new RegExp(`(\\w{3,})(${letter})(\\w)(?!.*\\w{3,}${letter}\\w)`), "$1$3$2");
+}
