@@ -40,7 +40,7 @@ export interface GateOptions {
   triggerPrompts: number;
   /**
    * Share (0..1) of those questions that an n-gram may turn to one answer; more, by an exact binomial test at `confidence`, is a trigger.
-   * Default .1. `npm run calibrate:probes` shows what names that all questions about them share reach, and what triggers do
+   * Default .15. `npm run calibrate:probes` shows what names that all questions about them share reach, and what triggers do
    * (docs/decisions/2026-11-25-probes.md).
    */
   triggerShare: number;
@@ -75,7 +75,7 @@ export const GATE_DEFAULTS = Object.freeze({
   triggerProbes: 12,
   triggerMinSamples: 3,
   triggerPrompts: 24,
-  triggerShare: 0.1,
+  triggerShare: 0.15,
   memorisationProbes: 20,
   memorisationAlternatives: 100,
   memorisationExposure: 10,
