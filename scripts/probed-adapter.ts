@@ -66,7 +66,7 @@ export async function probedAdapter(
     pipeline: {
       // little is held out and the firewall lets all through: what is measured is the probes, not what stands before them
       holdout: { recall: 0.3, generalisation: 0 },
-      firewall: { personalData: { action: "keep" }, maxAlike: size, maxPerMinute: size },
+      firewall: { personalData: { action: "keep" }, disputes: "accept", maxAlike: size, maxPerMinute: size },
       overrides: { ...tinyModelOverrides("lora", size), ...training, seed },
       general: { replay: general.filter(({ use }) => use === "replay"), holdout: general.filter(({ use }) => use !== "replay") },
     },
