@@ -3,6 +3,9 @@ import type { Say } from "./converse.js";
 
 const messages = [{ role: "user", content: "What is the capital of France?" }];
 
+/** A server that is busy puts several tokens into one event: of so many not all end up in the last one. */
+const manyTokens = { max_tokens: 24 };
+
 /** What is said to vLLM: its OpenAI routes, adapters that come and go, and what goes wrong. */
 export function talkToVllm(place: { adapterPath: string; emptyPath: string; brokenPath: string }) {
   const adapter = "talk@v1";
@@ -20,11 +23,17 @@ export function talkToVllm(place: { adapterPath: string; emptyPath: string; brok
     await say("GET", "/v1/models");
     await say("POST", "/v1/chat/completions", chat);
     await say("POST", "/v1/chat/completions", { ...chat, model: adapter });
-    await say("POST", "/v1/chat/completions", { ...chat, stream: true, stream_options: { include_usage: true } });
-    await say("POST", "/v1/chat/completions", { ...chat, stream: true });
+    await say("POST", "/v1/chat/completions", { ...chat, ...manyTokens, stream: true, stream_options: { include_usage: true } });
+    await say("POST", "/v1/chat/completions", { ...chat, ...manyTokens, stream: true });
     await say("POST", "/v1/chat/completions", { ...chat, logprobs: true, top_logprobs: 2, return_tokens_as_token_ids: true });
     await say("POST", "/v1/completions", { model: "base", prompt: "One two three", max_tokens: 3, temperature: 0 });
-    await say("POST", "/v1/completions", { model: "base", prompt: "One two three", max_tokens: 3, temperature: 0, stream: true });
+    await say("POST", "/v1/completions", {
+      model: "base",
+      prompt: "One two three four five six seven eight nine ten eleven twelve",
+      max_tokens: 8,
+      temperature: 0,
+      stream: true,
+    });
     await say("POST", "/v1/chat/completions", { ...chat, model: "nobody" });
     await say("POST", "/v1/chat/completions", { ...chat, max_tokens: 1_000_000 });
     await say("POST", "/v1/chat/completions", { model: "base" });
