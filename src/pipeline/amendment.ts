@@ -88,8 +88,8 @@ async function presentVersion(db: Executor, pipeline: string, id: string): Promi
     with recursive versions as (
       select id, 0 as step from clara.feedback where id = ${id} and pipeline = ${pipeline}
       union all
-      select next.id, versions.step + 1 from versions join clara.feedback next on next.replaces = versions.id and next.pipeline = ${pipeline}
-      where (next.status in ('accepted', 'review') or next.code = 'replaced') and next.erased_at is null)
+      select next.id, versions.step + 1 from versions
+      join (select id, replaces from clara.feedback where pipeline = ${pipeline} and ${isVersion}) next on next.replaces = versions.id)
     select id from versions order by step desc limit 1`.execute(db);
   return rows[0]?.id ?? id;
 }

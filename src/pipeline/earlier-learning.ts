@@ -45,7 +45,7 @@ export async function earlierTrainingItems(
     // what was kept out whole to test that cycle is learnt now, or its users would be asked and never heard
     const items = (await collect(parts.datasets.items(datasetId, { signal })))
       .filter(({ split }) => LEARNT_LATER.has(split))
-      .filter((item) => !quarantined.has(idOf(item)));
+      .filter((item) => !quarantined.has(sampleIdOf(item)));
     const superseded = new Set(items.filter((item) => contradicts(item, asked)).map((item) => item.group));
     for (const item of items) {
       if (kept.length >= parts.options.maxReplay) return kept;
@@ -64,23 +64,27 @@ export async function earlierTrainingItems(
  * domain.
  */
 export async function earlierRecallSets(parts: Parts, domain: string, { signal }: CallOptions): Promise<RecallSet[]> {
-  const own = await recallItems(parts, domain, MAX_RECALL_ITEMS, signal);
+  const quarantined = await quarantinedIds(parts);
+  const own = await recallItems(parts, domain, { limit: MAX_RECALL_ITEMS, quarantined, signal });
   const sets: RecallSet[] = own.length === 0 ? [] : [{ name: recallSetName(domain), items: own }];
   if (parts.options.otherDomainItems === 0) return sets;
   for (const other of await otherDomains(parts, domain)) {
-    const items = await recallItems(parts, other, parts.options.otherDomainItems, signal);
+    const items = await recallItems(parts, other, { limit: parts.options.otherDomainItems, quarantined, signal });
     if (items.length > 0) sets.push({ name: recallSetName(other), items });
   }
   return sets;
 }
 
-async function recallItems(parts: Parts, domain: string, limit: number, signal: AbortSignal | undefined): Promise<RecallSet["items"]> {
-  const quarantined = await quarantinedIds(parts);
+async function recallItems(
+  parts: Parts,
+  domain: string,
+  { limit, quarantined, signal }: CallOptions & { limit: number; quarantined: ReadonlySet<string> },
+): Promise<RecallSet["items"]> {
   const newest = new Map<string, RecallSet["items"][number]>();
   for (const datasetId of await promotedDatasets(parts, domain)) {
     for await (const item of parts.datasets.items(datasetId, { split: "recall", signal })) {
       const key = normaliseText(item.sample.prompt);
-      if (!newest.has(key) && !quarantined.has(idOf(item)))
+      if (!newest.has(key) && !quarantined.has(sampleIdOf(item)))
         newest.set(key, { id: item.sample.id, prompt: item.sample.prompt, response: item.sample.response, group: item.group });
     }
   }
@@ -93,7 +97,8 @@ function contradicts(item: DatasetItem, asked: ReadonlyMap<string, string>): boo
   return answer !== undefined && answer !== normaliseText(item.sample.response);
 }
 
-const idOf = ({ sample }: DatasetItem) => sample.feedbackId ?? sample.id;
+/** By which the pipeline knows a row of its data sets. */
+export const sampleIdOf = ({ sample }: DatasetItem): string => sample.feedbackId ?? sample.id;
 
 /** What a probe took out of a data set after it was learnt. */
 async function quarantinedIds(parts: Parts): Promise<Set<string>> {

@@ -3,7 +3,7 @@ import { seededRandom } from "../../support/seeded-random.js";
 import type { GateReason } from "../../types/cycle.js";
 import type { DatasetItem } from "../../types/dataset.js";
 import type { EvaluatedModel } from "../../types/runtime-protocol.js";
-import { type RecallSet, recallSetName } from "../earlier-learning.js";
+import { type RecallSet, recallSetName, sampleIdOf } from "../earlier-learning.js";
 import type { GateOptions } from "../gate/gate-options.js";
 import { shuffled } from "../gate/statistics.js";
 import type { GeneralSet } from "../general-set.js";
@@ -30,7 +30,7 @@ export async function planProbes(context: Context, { general, earlier, recall }:
   const { gate } = context.options;
   const items = await batchItems(context);
   const ownRecall = recall.find(({ name }) => name === recallSetName(context.cycle.domain));
-  const before = [...earlier.map(({ sample }) => ({ ...sample, id: sample.feedbackId ?? sample.id })), ...(ownRecall?.items ?? [])];
+  const before = [...earlier.map((item) => ({ ...item.sample, id: sampleIdOf(item) })), ...(ownRecall?.items ?? [])];
   const approved = await approvedAmong(context, [...items, ...before]);
   const isDoubtful = ({ id }: AskedPair) => !approved.has(id);
   const random = seededRandom(gate.seed);
