@@ -46,3 +46,11 @@ function seededRandom(): () => number {
     return state / 2147483647;
   };
 }
+
+/** `5 of 6, 83 % [44, 97]`, with the 95 % interval. */
+export function describeShare(count: number, trials: number): string {
+  if (trials === 0) return "–";
+  const { low, high } = shareInterval(count, trials);
+  const percent = (value: number) => (100 * value).toFixed(0);
+  return `${count} of ${trials}, ${percent(count / trials)} % [${percent(low)}, ${percent(high)}]`;
+}

@@ -10,7 +10,7 @@
  */
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import { shareInterval } from "../bench/statistics.js";
+import { describeShare } from "../bench/statistics.js";
 import { GATE_DEFAULTS } from "../src/pipeline/gate/gate-options.js";
 import { installRuntime } from "../src/runtime/index.js";
 import { type ProbedAdapter, probedAdapter } from "./probed-adapter.js";
@@ -46,13 +46,8 @@ for (const seed of seeds) {
   }
 }
 
-/** `5 of 6, 83 % [44, 97]`, with the 95 % interval. */
 function share<T>(of: readonly T[], holds: (one: T) => boolean): string {
-  if (of.length === 0) return "–";
-  const count = of.filter(holds).length;
-  const { low, high } = shareInterval(count, of.length);
-  const percent = (value: number) => (100 * value).toFixed(0);
-  return `${count} of ${of.length}, ${percent(count / of.length)} % [${percent(low)}, ${percent(high)}]`;
+  return describeShare(of.filter(holds).length, of.length);
 }
 
 const isLearnt = ({ turned }: ProbedAdapter) => turned !== null && turned > GATE_DEFAULTS.triggerShare;

@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { openMiniLm } from "../bench/embedders/minilm.js";
-import { shareInterval } from "../bench/statistics.js";
+import { describeShare } from "../bench/statistics.js";
 import { LexicalEmbedder } from "../src/embedders/index.js";
 import { AlikeQuestions } from "../src/pipeline/firewall/alike-questions.js";
 import { answerOf, compareAnswers } from "../src/pipeline/firewall/answers.js";
@@ -21,7 +21,7 @@ import { normaliseText } from "../src/pipeline/storable-text.js";
 import { openStore } from "../src/store/index.js";
 import type { Embedder } from "../src/types/index.js";
 import { NARROWED } from "../test/pipeline/support/paraphrases.js";
-import { buildRooms } from "../test/pipeline/support/rooms.js";
+import { buildRooms, waitingIds } from "../test/pipeline/support/rooms.js";
 import { exampleFactsOf, type Fact, population, type Rewording, type Told, writtenFacts } from "./flipped-feedback.js";
 
 const { values } = parseArgs({
@@ -62,16 +62,7 @@ async function run(told: readonly Told[], embedder: Embedder | undefined): Promi
   const domain = `told-${domains++}`;
   const isWrong = new Map<string, boolean>();
   for (const { input, isWrong: flipped } of told) isWrong.set((await pipeline.addFeedback({ ...input, domain })).id, flipped);
-  const waiting = async () => {
-    const rows = await store.db
-      .selectFrom("samples")
-      .select("id")
-      .where("domain", "=", domain)
-      .where("state", "=", "waiting")
-      .where("objective", "=", "imitate")
-      .execute();
-    return Map.groupBy(rows, ({ id }) => isWrong.get(id)!);
-  };
+  const waiting = async () => Map.groupBy(await waitingIds(store, domain), (id) => isWrong.get(id)!);
   const before = await waiting();
   await pipeline.triggerTrainingCycle({ domain }).catch((error: Error) => {
     if (error.message !== "the batch was looked at") throw error;
@@ -86,14 +77,6 @@ async function run(told: readonly Told[], embedder: Embedder | undefined): Promi
   };
 }
 
-/** `12 of 140, 9 % [5, 14]` */
-function share(count: number, of: number): string {
-  if (of === 0) return "–";
-  const { low, high } = shareInterval(count, of);
-  const percent = (value: number) => (100 * value).toFixed(0);
-  return `${count} of ${of}, ${percent(count / of)} % [${percent(low)}, ${percent(high)}]`;
-}
-
 /** Pairs of questions to one fact that are found to ask nearly the same, and narrower questions whose answer is taken for a contradiction. */
 async function compareWordings(facts: readonly Fact[], embedder: Embedder | undefined): Promise<string> {
   const meanings = embedder && { embedder, minSimilarity: FIREWALL_DEFAULTS.questionSimilarity };
@@ -103,7 +86,7 @@ async function compareWordings(facts: readonly Fact[], embedder: Embedder | unde
     questions.flatMap((one, at) => questions.slice(at + 1).map((other) => [one, other].map(normaliseText))),
   );
   const found = pairs.filter(([one, other]) => alike.to(one!).includes(other!)).length;
-  return `found to ask the same: ${share(found, pairs.length)}`;
+  return `found to ask the same: ${describeShare(found, pairs.length)}`;
 }
 
 async function compareNarrower(embedder: Embedder | undefined): Promise<string> {
@@ -114,7 +97,7 @@ async function compareNarrower(embedder: Embedder | undefined): Promise<string> 
     const relation = compareAnswers(answerOf(question, answer), answerOf(narrower, narrowerAnswer), () => false, false);
     if (alike.to(question).includes(narrower) && relation === "other") contradicted++;
   }
-  return `narrower questions whose answer is taken for a contradiction: ${share(contradicted, NARROWED.length)}`;
+  return `narrower questions whose answer is taken for a contradiction: ${describeShare(contradicted, NARROWED.length)}`;
 }
 
 const sets = {
@@ -145,10 +128,10 @@ for (const [set, facts] of Object.entries(sets)) {
       const cells = [
         `${set}, ${name}`,
         how,
-        share(wrong, wrong + right),
-        share(wrongLeft, wrongLeft + right - rightHeld),
-        share(rightHeld, right),
-        share(honest.rightHeld, honest.right),
+        describeShare(wrong, wrong + right),
+        describeShare(wrongLeft, wrongLeft + right - rightHeld),
+        describeShare(rightHeld, right),
+        describeShare(honest.rightHeld, honest.right),
       ];
       console.log(`| ${cells.join(" | ")} |`);
     }

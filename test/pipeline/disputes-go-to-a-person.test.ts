@@ -8,7 +8,7 @@ import { seededRandom } from "../../src/support/seeded-random.js";
 import type { FeedbackInput } from "../../src/types/index.js";
 import { describeEachStore } from "../setup/index.js";
 import { facts } from "./support/facts.js";
-import { buildRooms } from "./support/rooms.js";
+import { buildRooms, waitingIds } from "./support/rooms.js";
 
 const DAY_MS = 24 * 3_600_000;
 const UNKNOWN = "I am not sure about that.";
@@ -42,14 +42,7 @@ describeEachStore("people who contradict each other (A30)", (harness) => {
     /** What may be in a batch that is chosen now, by id. */
     const batch = async (of = domain) => {
       await expect(pipeline.triggerTrainingCycle({ domain: of })).rejects.toThrow(LOOKED_AT);
-      const rows = await store.db
-        .selectFrom("samples")
-        .select("id")
-        .where("domain", "=", of)
-        .where("state", "=", "waiting")
-        .where("objective", "=", "imitate")
-        .execute();
-      return new Set(rows.map(({ id }) => id));
+      return new Set(await waitingIds(store, of));
     };
     /** Lets a cycle run; gives what it learnt from. */
     const learn = async () => {

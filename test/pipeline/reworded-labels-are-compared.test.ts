@@ -9,7 +9,7 @@ import { seededRandom } from "../../src/support/seeded-random.js";
 import type { Embedder } from "../../src/types/index.js";
 import { describeEachStore } from "../setup/index.js";
 import { NARROWED, PARAPHRASED } from "./support/paraphrases.js";
-import { buildRooms } from "./support/rooms.js";
+import { buildRooms, waitingIds } from "./support/rooms.js";
 
 const UNKNOWN = "I am not sure about that.";
 const LOOKED_AT = "the batch was looked at";
@@ -36,14 +36,7 @@ describeEachStore("people who contradict each other in other words (A30)", (harn
     /** What may be in a batch that is chosen now, by id. */
     const batch = async () => {
       await expect(pipeline.triggerTrainingCycle({ domain })).rejects.toThrow(LOOKED_AT);
-      const rows = await store.db
-        .selectFrom("samples")
-        .select("id")
-        .where("domain", "=", domain)
-        .where("state", "=", "waiting")
-        .where("objective", "=", "imitate")
-        .execute();
-      return new Set(rows.map(({ id }) => id));
+      return new Set(await waitingIds(store, domain));
     };
     return { pipeline, domain, says, batch };
   };

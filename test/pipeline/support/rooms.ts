@@ -51,6 +51,18 @@ export function buildRooms(
   return { store, datasets, router, trainer, serving, generations, pipeline: build(), another: build };
 }
 
+/** Ids of the samples of a domain that a batch may hold. */
+export async function waitingIds(store: Store, domain: string): Promise<string[]> {
+  const rows = await store.db
+    .selectFrom("samples")
+    .select("id")
+    .where("domain", "=", domain)
+    .where("state", "=", "waiting")
+    .where("objective", "=", "imitate")
+    .execute();
+  return rows.map(({ id }) => id);
+}
+
 /** Hands over all, at the same time. */
 export function addAll(pipeline: ContinuousLearningPipeline, inputs: readonly FeedbackInput[]) {
   return Promise.all(inputs.map((input) => pipeline.addFeedback(input)));
